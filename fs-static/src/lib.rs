@@ -1,2 +1,61 @@
-//! Placeholder.
+//! A directory that became part of the image: what a web server needs to answer from it without a
+//! file system, an allocation or a line of formatting.
+//!
+//! `xenlet-fs-static-build` reads a folder in an application's `build.rs` and works out everything that
+//! does not depend on the request: content types, entity tags, gzip and brotli variants, index files,
+//! redirects, and the response heads as bytes. [`site!`] puts the result into the program:
+//!
+//! ```ignore
+//! // build.rs
+//! fn main() { xenlet_fs_static_build::embed("site") }
+//!
+//! // main.rs
+//! static SITE: xenlet_fs_static::Tree = xenlet_fs_static::site!();
+//!
+//! match SITE.get("/docs/") {
+//!     Some(Entry::File(file)) => match file.negotiate(Accept::parse(b"gzip, br")) {
+//!         Some(variant) => send(&[variant.head(), b"Date: …\r\n\r\n", variant.body()]),
+//!         None => send(NOT_ACCEPTABLE),
+//!     },
+//!     Some(Entry::Redirect(redirect)) => send(&[redirect.head(), b"Date: …\r\n\r\n"]),
+//!     None => send(NOT_FOUND),
+//! }
+//! ```
+//!
+//! # Heads
+//!
+//! A head is the status line and every header field that can be known at build time, each line with its
+//! CRLF, *without* the empty line that ends a head: the server adds `Date`, `Connection` and that line. It is
+//! laid out so that the other responses are made from its tail ([`Variant`] draws it). There is no
+//! `Last-Modified`: it would make the image depend on when files were copied, and the entity tags are strong.
+
+#![no_std]
 #![forbid(unsafe_code)]
+
+mod accept;
+mod file;
+mod tree;
+
+pub use accept::Accept;
+pub use file::{Coding, File, Redirect, Variant};
+pub use tree::{Entry, Tree};
+
+/// The names that the build half's source refers to. Nobody else should.
+#[doc(hidden)]
+pub mod generated {
+    pub use crate::file::slice;
+    pub use crate::{Coding, Entry, File, Redirect, Tree, Variant};
+    pub use phf;
+}
+
+/// The [`Tree`] that `xenlet_fs_static_build::embed` made in this package's `build.rs`.
+///
+/// It is the initial value of a static: `static SITE: Tree = xenlet_fs_static::site!();`
+#[macro_export]
+macro_rules! site {
+    () => {{
+        // The generated source says `fs_static::`, whatever name the package gave its dependency.
+        use $crate::generated as fs_static;
+        include!(concat!(env!("OUT_DIR"), "/site.rs"))
+    }};
+}
