@@ -1,0 +1,82 @@
+//! What the user sees while something takes time: a spinner on a terminal, one line per slow phase elsewhere.
+
+use std::fmt::Display;
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// One phase of a command, timed from its creation.
+#[derive(Debug)]
+pub(crate) struct Phase {
+    name: String,
+    started: Instant,
+    spinner: ProgressBar,
+}
+
+/// A phase this short is not worth a line of its own.
+const WORTH_TELLING: Duration = Duration::from_secs(1);
+
+impl Phase {
+    /// Starts the clock, and on a terminal the spinner.
+    pub(crate) fn start(name: impl Display) -> Self {
+        let spinner = if std::io::stderr().is_terminal() {
+            ProgressBar::new_spinner()
+        } else {
+            ProgressBar::hidden()
+        };
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed:.dim}") {
+            spinner.set_style(style);
+        }
+        spinner.set_message(name.to_string());
+        spinner.enable_steady_tick(Duration::from_millis(120));
+        Self { name: name.to_string(), started: Instant::now(), spinner }
+    }
+
+    /// Says what the phase is doing just now.
+    pub(crate) fn detail(&self, detail: impl Display) {
+        self.spinner.set_message(format!("{}: {detail}", self.name));
+    }
+
+    /// Ends the phase well; leaves a line with its time if it took long enough to wonder.
+    pub(crate) fn done(self) {
+        let took = self.started.elapsed();
+        self.spinner.finish_and_clear();
+        if took >= WORTH_TELLING {
+            eprintln!("  {} ({})", self.name, Seconds(took));
+        }
+    }
+}
+
+impl Drop for Phase {
+    /// A phase that failed leaves no spinner behind; the error is told by whoever handles it.
+    fn drop(&mut self) {
+        self.spinner.finish_and_clear();
+    }
+}
+
+/// A duration as people read it: `0.35 s`, `12.4 s`, `3 min 5 s`.
+pub(crate) struct Seconds(pub(crate) Duration);
+
+impl Display for Seconds {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let seconds = self.0.as_secs_f64();
+        match seconds {
+            s if s < 10.0 => write!(f, "{s:.2} s"),
+            s if s < 120.0 => write!(f, "{s:.1} s"),
+            _ => write!(f, "{} min {} s", self.0.as_secs() / 60, self.0.as_secs() % 60),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_well() {
+        assert_eq!(Seconds(Duration::from_millis(350)).to_string(), "0.35 s");
+        assert_eq!(Seconds(Duration::from_millis(12_440)).to_string(), "12.4 s");
+        assert_eq!(Seconds(Duration::from_secs(185)).to_string(), "3 min 5 s");
+    }
+}
