@@ -1,0 +1,59 @@
+//! The command line: words `key=value` or bare `key`, separated by blanks.
+//!
+//! On Xen it is the `extra` of the guest's configuration (a `cmd_line` of `start_info`, at most 1024 bytes); on the
+//! host's targets it is the process's arguments.
+
+use alloc::string::String;
+use core::cell::OnceCell;
+
+local! {
+    static LINE: OnceCell<&'static str> = OnceCell::new();
+}
+
+/// The whole line.
+pub fn line() -> &'static str {
+    LINE.with(|l| *l.get_or_init(|| String::leak(crate::platform::command_line())))
+}
+
+/// The value of the last word `key=value`; the empty string for a bare `key`; `None` when there is neither.
+pub fn get(key: &str) -> Option<&'static str> {
+    find(line(), key)
+}
+
+/// The value of `key` as a `T`.
+///
+/// # Errors
+/// One line that names the word, when it is there and is not a `T`.
+pub fn parse<T: core::str::FromStr>(key: &str) -> Result<Option<T>, String> {
+    match get(key) {
+        None => Ok(None),
+        Some(value) => value
+            .parse()
+            .map(Some)
+            .map_err(|_| alloc::format!("command line: {key}={value:?} is not a valid value for {key}")),
+    }
+}
+
+fn find<'a>(line: &'a str, key: &str) -> Option<&'a str> {
+    line.split_ascii_whitespace().rev().find_map(|word| {
+        let (k, v) = word.split_once('=').unwrap_or((word, ""));
+        (k == key).then_some(v)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::find;
+
+    #[test]
+    fn words() {
+        let line = "  ip=10.0.0.2/24 gw=10.0.0.1\tquiet ip=10.0.0.3/24 empty= url=a=b ";
+        assert_eq!(find(line, "ip"), Some("10.0.0.3/24"), "the last one counts");
+        assert_eq!(find(line, "quiet"), Some(""));
+        assert_eq!(find(line, "empty"), Some(""));
+        assert_eq!(find(line, "url"), Some("a=b"));
+        assert_eq!(find(line, "i"), None);
+        assert_eq!(find("", "ip"), None);
+        assert_eq!(find("=x", ""), Some("x"));
+    }
+}

@@ -1,0 +1,251 @@
+//! The PV console (`xen/io/console.h`): the `log` backend, and where a crash report goes.
+//!
+//! Writing never waits. What the ring has no room for is kept in a backlog; a line that the backlog has no room for is
+//! dropped whole, and a line says how many were. Bytes that a terminal would act on come out as `?`, whoever
+//! sent them.
+
+use crate::abi::console::{IN_SIZE, OUT_SIZE};
+use crate::event::Channel;
+use crate::page::Window;
+use crate::time::now;
+use crate::{platform, run, timeline};
+use alloc::collections::VecDeque;
+use core::cell::RefCell;
+use core::fmt::{self, Write as _};
+
+/// Offsets of the indices in `struct xencons_interface`.
+const IN_CONS: usize = 3072;
+const IN_PROD: usize = 3076;
+const OUT_CONS: usize = 3080;
+const OUT_PROD: usize = 3084;
+const OUTPUT: usize = IN_SIZE;
+
+/// Bytes kept for a reader that is slow.
+const BACKLOG: usize = 16 * 1024;
+/// Bytes of the longest line; the rest is cut off.
+const LINE: usize = 512;
+
+struct Console {
+    page: Window,
+    channel: Channel,
+    backlog: VecDeque<u8>,
+    lost: u64,
+}
+
+local! {
+    static CONSOLE: RefCell<Option<Console>> = RefCell::new(None);
+}
+
+/// Connects the console and makes it the `log` backend.
+pub(crate) fn start() {
+    let Some((page, port)) = platform::console() else { return };
+    let channel = Channel::bound(port);
+    let console = Console { page, channel, backlog: VecDeque::new(), lost: 0 };
+    CONSOLE.with(|c| *c.borrow_mut() = Some(console));
+    if log::set_logger(&Logger).is_ok() {
+        log::set_max_level(crate::log_level());
+    }
+    run::spawn(core::future::poll_fn(|cx| {
+        // Each event says that the reader made room, or that somebody typed.
+        CONSOLE.with(|c| {
+            if let Some(console) = c.borrow_mut().as_mut() {
+                while console.channel.poll_event(cx).is_ready() {
+                    console.discard_input();
+                    console.flush();
+                }
+            }
+        });
+        core::task::Poll::<()>::Pending
+    }));
+}
+
+impl Console {
+    /// Moves what fits from the backlog into the ring.
+    fn flush(&mut self) {
+        let (cons, prod) = (self.page.load_acquire(OUT_CONS), self.page.load_acquire(OUT_PROD));
+        let used = prod.wrapping_sub(cons) as usize;
+        // An index that makes no sense is a full ring: the peer hurts only what it reads itself.
+        let room = OUT_SIZE.saturating_sub(used);
+        let count = room.min(self.backlog.len());
+        let mut at = prod;
+        for byte in self.backlog.drain(..count) {
+            self.page.write(OUTPUT + (at as usize & (OUT_SIZE - 1)), &[byte]);
+            at = at.wrapping_add(1);
+        }
+        if count > 0 {
+            self.page.store_release(OUT_PROD, at);
+            self.channel.notify();
+        }
+        if self.lost > 0 && self.backlog.len() < BACKLOG / 2 {
+            let mut line = Line::new();
+            let _ = write!(line, "console: {} lines were lost, nobody read them in time\r\n", self.lost);
+            self.lost = 0;
+            self.backlog.extend(line.bytes());
+        }
+    }
+
+    fn discard_input(&mut self) {
+        let prod = self.page.load_acquire(IN_PROD);
+        self.page.store_release(IN_CONS, prod);
+    }
+
+    fn write(&mut self, line: &Line) {
+        if self.backlog.len() + line.len > BACKLOG {
+            self.lost += 1;
+        } else {
+            self.backlog.extend(line.bytes());
+        }
+        self.flush();
+    }
+}
+
+/// Writes one line. Without a console it goes nowhere.
+pub fn write_line(text: fmt::Arguments<'_>) {
+    let mut line = Line::new();
+    let _ = line.write_fmt(text);
+    line.end();
+    CONSOLE.with(|c| {
+        // A trap may come while the console is borrowed; its report then has to do without.
+        if let Ok(mut console) = c.try_borrow_mut()
+            && let Some(console) = console.as_mut()
+        {
+            console.write(&line);
+        }
+    });
+}
+
+/// Moves what fits into the ring. True when nothing is left.
+pub(crate) fn flush() -> bool {
+    CONSOLE.with(|c| match c.try_borrow_mut() {
+        Ok(mut console) => console.as_mut().is_none_or(|console| {
+            console.flush();
+            console.backlog.is_empty()
+        }),
+        Err(_) => true,
+    })
+}
+
+/// Gives the reader up to a second to take everything: for the last lines of a domain's life.
+pub(crate) fn drain() {
+    let deadline = now() + crate::time::Duration::from_secs(1);
+    while !(flush() && empty()) && now() < deadline {
+        platform::console_pause();
+    }
+}
+
+fn empty() -> bool {
+    CONSOLE.with(|c| {
+        c.try_borrow().ok().is_none_or(|console| {
+            console.as_ref().is_none_or(|c| c.page.load_acquire(OUT_CONS) == c.page.load_acquire(OUT_PROD))
+        })
+    })
+}
+
+/// One line being written, cut off at its length, without what a terminal would act on.
+struct Line {
+    text: [u8; LINE],
+    len: usize,
+}
+
+impl Line {
+    const fn new() -> Self {
+        Self { text: [0; LINE], len: 0 }
+    }
+
+    fn bytes(&self) -> impl Iterator<Item = u8> + '_ {
+        self.text[..self.len].iter().copied()
+    }
+
+    /// Ends the line, which always has room for that.
+    fn end(&mut self) {
+        self.text[self.len..self.len + 2].copy_from_slice(b"\r\n");
+        self.len += 2;
+    }
+}
+
+impl fmt::Write for Line {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for byte in text.bytes() {
+            if self.len == LINE - 2 {
+                return Ok(());
+            }
+            let harmless = byte == b' ' || byte.is_ascii_graphic() || byte >= 0xa0;
+            self.text[self.len] = if harmless { byte } else { b'?' };
+            self.len += 1;
+        }
+        Ok(())
+    }
+}
+
+struct Logger;
+
+impl log::Log for Logger {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.level() <= log::max_level()
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if self.enabled(record.metadata()) {
+            let at = now().since(timeline::started());
+            let target = record.target().strip_prefix("xenlet_").unwrap_or(record.target());
+            let target = target.split("::").next().unwrap_or(target);
+            let (secs, micros, level) = (at.as_secs(), at.subsec_micros(), record.level());
+            write_line(format_args!("[{secs:5}.{micros:06}] {level} {target}: {}", record.args()));
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+#[cfg(all(test, not(xenlet = "unix")))]
+mod tests {
+    use super::*;
+    use crate::hosted;
+
+    #[test]
+    fn a_line_has_its_form() {
+        hosted::test(async || {
+            log::info!("hello {}", 1);
+            let text = hosted::console_text();
+            assert!(text.ends_with("] INFO kernel: hello 1\r\n"), "{text:?}");
+        });
+    }
+
+    #[test]
+    fn a_terminal_is_not_commanded_by_what_comes_from_outside() {
+        hosted::test(async || {
+            write_line(format_args!("{}", "a\x1b[2Jb\r\nc\x07\u{9b}d é"));
+            let text = hosted::console_text();
+            assert!(!text.trim_end().contains(['\x1b', '\r', '\n', '\x07']), "{text:?}");
+            assert!(text.contains("a?[2Jb??c?"), "{text:?}");
+        });
+    }
+
+    #[test]
+    fn nobody_reads_and_the_guest_goes_on() {
+        hosted::test(async || {
+            // The hosted reader takes nothing before it is asked to: 2 KiB of ring, 16 KiB of backlog.
+            for i in 0..10_000 {
+                write_line(format_args!("line {i} {}", "x".repeat(64)));
+            }
+            let mut text = hosted::console_text();
+            for _ in 0..20 {
+                text = hosted::console_text();
+            }
+            assert!(text.contains("line 0 "));
+            assert!(text.contains("lines were lost"), "it says so");
+            assert!(text.len() < 2 * (OUT_SIZE + BACKLOG));
+            let whole = text.lines().filter(|l| l.starts_with("line")).all(|l| l.ends_with(&"x".repeat(64)));
+            assert!(whole, "lines are dropped whole");
+        });
+    }
+
+    #[test]
+    fn a_long_line_is_cut() {
+        hosted::test(async || {
+            write_line(format_args!("{}", "y".repeat(10_000)));
+            let text = hosted::console_text();
+            assert_eq!(text.matches('y').count(), LINE - 2);
+        });
+    }
+}

@@ -1,0 +1,125 @@
+//! Event channels: how domains nudge each other (`xen/event_channel.h`, the two-level ABI).
+//!
+//! Every port stays masked and no upcall is ever taken: [`dispatch`] looks at the pending bits of the ports that are
+//! bound here, on each round of the loop, and `SCHEDOP_poll` wakes on them while the domain sleeps.
+
+use crate::addr::{DomId, Port};
+use crate::platform;
+use crate::run::Notify;
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+use core::cell::{Cell, RefCell};
+use core::task::{Context, Poll};
+
+/// Most ports that `SCHEDOP_poll` takes.
+const MAX_PORTS: usize = 128;
+
+/// An event channel could not be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoPort;
+
+impl core::fmt::Display for NoPort {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "no event channel left (this domain may have {MAX_PORTS})")
+    }
+}
+
+impl core::error::Error for NoPort {}
+
+struct Bound {
+    port: Port,
+    place: Rc<Notify>,
+}
+
+local! {
+    static BOUND: RefCell<Vec<Bound>> = RefCell::new(Vec::new());
+}
+local! {
+    static COUNTS: Cell<(u64, u64)> = Cell::new((0, 0));
+}
+
+/// Events sent and received so far.
+pub fn counts() -> (u64, u64) {
+    COUNTS.with(Cell::get)
+}
+
+/// One end of an event channel. Closed when dropped.
+#[derive(Debug)]
+pub struct Channel {
+    port: Port,
+    place: Rc<Notify>,
+}
+
+impl Channel {
+    /// A new channel that `peer` can bind the other end of.
+    ///
+    /// # Errors
+    /// When Xen has no port left for this domain, or `SCHEDOP_poll` could not wait for one more.
+    pub fn unbound(peer: DomId) -> Result<Self, NoPort> {
+        if BOUND.with(|b| b.borrow().len()) >= MAX_PORTS {
+            return Err(NoPort);
+        }
+        let port = platform::evtchn_alloc_unbound(peer).ok_or(NoPort)?;
+        Ok(Self::bound(port))
+    }
+
+    /// A channel that the toolstack made: the console's or xenstore's.
+    pub(crate) fn bound(port: Port) -> Self {
+        let place = Rc::new(Notify::new());
+        BOUND.with(|b| b.borrow_mut().push(Bound { port, place: Rc::clone(&place) }));
+        Self { port, place }
+    }
+
+    /// The port, for the peer to be told.
+    pub fn port(&self) -> Port {
+        self.port
+    }
+
+    /// Sends an event to the other end.
+    pub fn notify(&self) {
+        COUNTS.with(|c| c.set((c.get().0 + 1, c.get().1)));
+        platform::evtchn_send(self.port);
+    }
+
+    /// Ready once for any number of events that came since the last time.
+    pub fn poll_event(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.place.poll_notified(cx)
+    }
+
+    /// Waits for an event. One task at a time may wait for a channel.
+    pub async fn event(&self) {
+        self.place.notified().await;
+    }
+}
+
+impl Drop for Channel {
+    fn drop(&mut self) {
+        BOUND.with(|b| b.borrow_mut().retain(|bound| bound.port != self.port));
+        platform::evtchn_close(self.port);
+    }
+}
+
+/// Wakes the tasks of the ports that have a pending event.
+pub(crate) fn dispatch() {
+    BOUND.with(|b| {
+        for bound in b.borrow().iter() {
+            if platform::take_pending(bound.port) {
+                COUNTS.with(|c| c.set((c.get().0, c.get().1 + 1)));
+                bound.place.notify();
+            }
+        }
+    });
+}
+
+/// Calls `f` with the ports to wait for.
+pub(crate) fn with_ports<R>(f: impl FnOnce(&[u32]) -> R) -> R {
+    BOUND.with(|b| {
+        let bound = b.borrow();
+        let mut ports = [0; MAX_PORTS];
+        let count = bound.len().min(MAX_PORTS);
+        for (place, bound) in ports.iter_mut().zip(bound.iter()) {
+            *place = bound.port.0;
+        }
+        f(&ports[..count])
+    })
+}

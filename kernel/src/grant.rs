@@ -1,0 +1,120 @@
+//! The grant table: which frames another domain may reach (version 1, `xen/grant_table.h`).
+//!
+//! Granting and revoking are stores into the table: no hypercall. The table grows a frame (512 entries) at a time.
+
+use crate::abi::grant_table::{
+    ENTRIES_PER_FRAME, EntryV1, PERMIT_ACCESS, READING, READONLY, RESERVED_ENTRIES, WRITING,
+};
+use crate::addr::{DomId, GrantRef, Mfn};
+use crate::page::OutOfPages;
+use crate::platform;
+use alloc::vec::Vec;
+use core::cell::RefCell;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU16, Ordering};
+
+/// What a peer may do with a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Map or copy it, and only read.
+    ReadOnly,
+    /// Map or copy it, and write too.
+    ReadWrite,
+}
+
+/// The peer has the frame mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StillInUse;
+
+struct Table {
+    /// Where each frame of the table is mapped.
+    frames: Vec<NonNull<EntryV1>>,
+    free: Vec<GrantRef>,
+}
+
+local! {
+    static TABLE: RefCell<Table> = RefCell::new(Table { frames: Vec::new(), free: Vec::new() });
+}
+
+impl Table {
+    fn entry(&self, gref: GrantRef) -> NonNull<EntryV1> {
+        let frame = self.frames[(gref.0 / ENTRIES_PER_FRAME) as usize];
+        // SAFETY: the index is below the entries of a frame, and the frame is mapped whole.
+        unsafe { frame.add((gref.0 % ENTRIES_PER_FRAME) as usize) }
+    }
+
+    /// The entry's flags, which Xen changes too.
+    fn flags(&self, gref: GrantRef) -> &AtomicU16 {
+        let flags = self.entry(gref).cast::<u16>();
+        // SAFETY: flags are the entry's first field and aligned; the table's frames stay mapped for ever; atomics may
+        // be shared with Xen.
+        unsafe { AtomicU16::from_ptr(flags.as_ptr()) }
+    }
+
+    fn grow(&mut self) -> Result<(), OutOfPages> {
+        let index = u32::try_from(self.frames.len()).map_err(|_| OutOfPages)?;
+        self.frames.push(platform::grant_frame(index).ok_or(OutOfPages)?);
+        let first = if index == 0 { RESERVED_ENTRIES } else { index * ENTRIES_PER_FRAME };
+        self.free.extend((first..(index + 1) * ENTRIES_PER_FRAME).rev().map(GrantRef));
+        Ok(())
+    }
+}
+
+/// Lets `peer` reach `frame`.
+///
+/// # Errors
+/// When the table is full and Xen does not let it grow.
+pub(crate) fn grant(peer: DomId, frame: Mfn, access: Access) -> Result<GrantRef, OutOfPages> {
+    TABLE.with(|t| {
+        let mut table = t.borrow_mut();
+        if table.free.is_empty() {
+            table.grow()?;
+        }
+        // Entries of version 1 hold 32 bits of frame number: 16 TiB of machine.
+        let frame = u32::try_from(frame.0).map_err(|_| OutOfPages)?;
+        let gref = table.free.pop().ok_or(OutOfPages)?;
+        let entry = table.entry(gref);
+        // SAFETY: a free entry of a mapped table; Xen does not look at it while its flags are 0.
+        unsafe { (&raw mut (*entry.as_ptr()).frame).write_volatile(frame) };
+        // SAFETY: as above.
+        unsafe { (&raw mut (*entry.as_ptr()).domid).write_volatile(peer.0) };
+        let readonly = if access == Access::ReadOnly { READONLY } else { 0 };
+        // Release: the entry is whole before it is valid.
+        table.flags(gref).store(PERMIT_ACCESS | readonly, Ordering::Release);
+        Ok(gref)
+    })
+}
+
+/// Ends the access. Once this succeeds no domain can reach the frame by this grant.
+///
+/// # Errors
+/// While the peer has the frame mapped; the grant stands unchanged.
+pub(crate) fn revoke(gref: GrantRef) -> Result<(), StillInUse> {
+    TABLE.with(|t| {
+        let mut table = t.borrow_mut();
+        let flags = table.flags(gref);
+        let mut seen = flags.load(Ordering::Relaxed);
+        // Xen sets READING and WRITING by compare-and-swap too, so the one that comes first wins.
+        loop {
+            if seen & (READING | WRITING) != 0 {
+                return Err(StillInUse);
+            }
+            match flags.compare_exchange_weak(seen, 0, Ordering::SeqCst, Ordering::Relaxed) {
+                Ok(_) => break,
+                Err(now) => seen = now,
+            }
+        }
+        table.free.push(gref);
+        Ok(())
+    })
+}
+
+/// How many grants stand, and how many entries the table has.
+pub fn usage() -> (usize, usize) {
+    TABLE.with(|t| {
+        let table = t.borrow();
+        let entries = table.frames.len() * ENTRIES_PER_FRAME as usize;
+        let usable = entries.saturating_sub(if entries == 0 { 0 } else { RESERVED_ENTRIES as usize });
+        (usable - table.free.len(), entries)
+    })
+}

@@ -1,0 +1,107 @@
+//! Event channels between the guest and its hosted backends.
+
+use super::machine;
+use crate::addr::Port;
+
+/// The ports of the guest; the index is the port, 0 is never one.
+#[derive(Default)]
+pub(crate) struct Ports(Vec<Ends>);
+
+#[derive(Clone, Copy, Default)]
+struct Ends {
+    open: bool,
+    /// A backend has bound the other end.
+    bound: bool,
+    guest_pending: bool,
+    backend_pending: bool,
+}
+
+/// As many as the two-level ABI could have is more than a test needs; a leak shows sooner with fewer.
+const MAX_PORTS: usize = 1024;
+
+impl Ports {
+    pub(super) fn alloc(&mut self) -> Option<Port> {
+        if self.0.is_empty() {
+            self.0.push(Ends { open: true, ..Ends::default() });
+        }
+        let index = self.0.iter().position(|p| !p.open).unwrap_or(self.0.len());
+        if index >= MAX_PORTS {
+            return None;
+        }
+        let ends = Ends { open: true, ..Ends::default() };
+        match self.0.get_mut(index) {
+            Some(place) => *place = ends,
+            None => self.0.push(ends),
+        }
+        u32::try_from(index).ok().map(Port)
+    }
+
+    pub(super) fn close(&mut self, port: Port) {
+        if let Some(ends) = self.get(port) {
+            *ends = Ends::default();
+        }
+    }
+
+    pub(super) fn send(&mut self, port: Port) {
+        if let Some(ends) = self.get(port) {
+            ends.backend_pending = true;
+        }
+    }
+
+    pub(super) fn take_pending(&mut self, port: Port) -> bool {
+        self.get(port).is_some_and(|ends| core::mem::take(&mut ends.guest_pending))
+    }
+
+    pub(super) fn any_pending(&self) -> bool {
+        self.0.iter().any(|ends| ends.guest_pending)
+    }
+
+    fn get(&mut self, port: Port) -> Option<&mut Ends> {
+        self.0.get_mut(port.0 as usize).filter(|ends| ends.open && port.0 != 0)
+    }
+}
+
+/// A backend's end of an event channel.
+#[derive(Debug)]
+pub struct BackendPort(Port);
+
+impl BackendPort {
+    /// Binds the other end of the guest's `port` (`EVTCHNOP_bind_interdomain`); `None` if the guest has no such port
+    /// or its other end is taken. As on Xen, the guest gets an event by it.
+    pub fn bind(port: Port) -> Option<Self> {
+        machine(|m| {
+            let mut events = m.events.borrow_mut();
+            let ends = events.get(port).filter(|ends| !ends.bound)?;
+            ends.bound = true;
+            ends.guest_pending = true;
+            Some(Self(port))
+        })
+    }
+
+    /// Sends the guest an event.
+    pub fn notify(&self) {
+        machine(|m| {
+            if let Some(ends) = m.events.borrow_mut().get(self.0) {
+                ends.guest_pending = true;
+            }
+        });
+    }
+
+    /// Whether the guest sent an event since the last time.
+    pub fn take_pending(&self) -> bool {
+        machine(|m| {
+            let mut events = m.events.borrow_mut();
+            events.get(self.0).is_some_and(|ends| core::mem::take(&mut ends.backend_pending))
+        })
+    }
+}
+
+impl Drop for BackendPort {
+    fn drop(&mut self) {
+        machine(|m| {
+            if let Some(ends) = m.events.borrow_mut().get(self.0) {
+                ends.bound = false;
+            }
+        });
+    }
+}

@@ -1,0 +1,201 @@
+//! A small Xen in ordinary memory: what `cargo test` runs a whole unikernel on.
+//!
+//! One thread is one domain. Everything above the hypercalls is the same code as on Xen: the guest writes real grant
+//! entries, real ring bytes and real xenstore messages, and here is what answers them. Backends of devices
+//! ([`Backend`]) run when the guest would sleep, so a run is deterministic. Time is the test's: it stands still while
+//! anything can be done and jumps to the next deadline when nothing can. A process that serves a real network runs by
+//! the host's clock instead.
+
+mod events;
+mod grants;
+pub(crate) mod platform;
+pub mod store;
+mod tasks;
+
+pub use events::BackendPort;
+pub use grants::{GrantError, MappedPage, map_grant};
+pub(crate) use tasks::track;
+
+use crate::addr::DomId;
+use crate::shutdown::Reason;
+use crate::time::{Duration, Instant};
+use crate::{run, timeline};
+use std::cell::{Cell, RefCell};
+use std::sync::{Arc, Mutex};
+
+/// The domain in which the hosted backends are.
+pub const DOM0: DomId = DomId(0);
+
+/// The other side of a device.
+pub trait Backend {
+    /// Does what can be done now, without waiting. True if there was anything.
+    fn poll(&mut self) -> bool;
+
+    /// When to be polled again if nothing happens before.
+    fn next_deadline(&self) -> Option<Instant> {
+        None
+    }
+}
+
+/// What a hosted domain starts with.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// Its command line.
+    pub command_line: String,
+    /// Whether time is the host's instead of the test's.
+    pub real_time: bool,
+    /// Whether there is no source of entropy.
+    pub no_entropy: bool,
+    /// What the wall clock said when the domain started, since the Unix epoch.
+    pub wall: Option<Duration>,
+}
+
+/// How a hosted domain ended.
+#[derive(Debug)]
+pub struct Ended<T> {
+    /// Why.
+    pub reason: Reason,
+    /// What its main returned, if it came to that.
+    pub value: Option<T>,
+    /// What it wrote to its console.
+    pub console: String,
+}
+
+pub(crate) struct Machine {
+    pub(crate) now: Cell<Instant>,
+    pub(crate) real: Cell<Option<std::time::Instant>>,
+    pub(crate) config: RefCell<Config>,
+    pub(crate) process: Cell<bool>,
+    /// State of the test's randomness.
+    pub(crate) drawn: Cell<u64>,
+    backends: RefCell<Vec<Box<dyn Backend>>>,
+    pub(crate) events: RefCell<events::Ports>,
+    pub(crate) grants: RefCell<grants::Tables>,
+    pub(crate) console: RefCell<platform::Console>,
+}
+
+local! {
+    static MACHINE: std::cell::OnceCell<Machine> = std::cell::OnceCell::new();
+}
+
+pub(crate) fn machine<R>(f: impl FnOnce(&Machine) -> R) -> R {
+    MACHINE.with(|m| f(m.get_or_init(Machine::new)))
+}
+
+impl Machine {
+    fn new() -> Self {
+        Self {
+            // Not zero: nothing may take the clock's zero for "never".
+            now: Cell::new(Instant::from_nanos(1_000_000_000)),
+            real: Cell::new(None),
+            config: RefCell::default(),
+            process: Cell::new(false),
+            drawn: Cell::new(0),
+            backends: RefCell::default(),
+            events: RefCell::default(),
+            grants: RefCell::default(),
+            console: RefCell::default(),
+        }
+    }
+}
+
+/// Adds the other side of a device to this thread's domain.
+pub fn add_backend(backend: Box<dyn Backend>) {
+    machine(|m| m.backends.borrow_mut().push(backend));
+}
+
+/// Polls every backend once. True if any of them had something to do.
+fn poll_backends() -> bool {
+    // Taken out while they run: one may add another.
+    let mut backends = machine(|m| m.backends.take());
+    let mut progress = store::serve();
+    for backend in &mut backends {
+        progress |= backend.poll();
+    }
+    machine(|m| {
+        let mut place = m.backends.borrow_mut();
+        backends.append(&mut place);
+        *place = backends;
+    });
+    progress
+}
+
+fn next_backend_deadline() -> Option<Instant> {
+    machine(|m| m.backends.borrow().iter().filter_map(|b| b.next_deadline()).min())
+}
+
+/// True when this domain is a process by itself (`main!`), not part of a test.
+pub fn is_process() -> bool {
+    machine(|m| m.process.get())
+}
+
+/// True when time is the host's, so that a backend may wait for the outside.
+pub fn is_real_time() -> bool {
+    machine(|m| m.real.get().is_some())
+}
+
+/// What the domain has written to its console so far.
+pub fn console_text() -> String {
+    crate::console::flush();
+    machine(|m| m.console.borrow_mut().text())
+}
+
+/// Runs `main` as a domain of its own, on a thread of its own, to its end.
+///
+/// # Panics
+/// If the domain panics: its panic goes on here.
+pub fn run<T: Send + 'static>(config: Config, main: impl AsyncFnOnce() -> T + Send + 'static) -> Ended<T> {
+    let domain = move || {
+        boot(config);
+        let value = Arc::new(Mutex::new(None));
+        let place = Arc::clone(&value);
+        let reason = run::run(async move {
+            let value = main().await;
+            if let Ok(mut place) = place.lock() {
+                *place = Some(value);
+            }
+        });
+        let console = console_text();
+        teardown();
+        let value = value.lock().ok().and_then(|mut v| v.take());
+        Ended { reason, value, console }
+    };
+    match std::thread::Builder::new().name("domain".into()).spawn(domain).map(std::thread::JoinHandle::join) {
+        Ok(Ok(ended)) => ended,
+        Ok(Err(panic)) => std::panic::resume_unwind(panic),
+        Err(e) => panic!("no thread for a hosted domain: {e}"),
+    }
+}
+
+/// Runs a test's body as a domain, by the test's clock, and gives what it returns.
+///
+/// # Panics
+/// If the body panics, or waits for what can never come. The console is in the message.
+pub fn test<T: Send + 'static>(body: impl AsyncFnOnce() -> T + Send + 'static) -> T {
+    let ended = run(Config::default(), body);
+    match ended.value {
+        Some(value) => value,
+        None => panic!("the domain ended ({:?}) before the test did; its console:\n{}", ended.reason, ended.console),
+    }
+}
+
+fn boot(config: Config) {
+    machine(|m| {
+        if config.real_time {
+            m.real.set(Some(std::time::Instant::now()));
+        }
+        *m.config.borrow_mut() = config;
+    });
+    timeline::start(crate::time::now());
+    store::start();
+    crate::console::start();
+    crate::xenstore::start();
+    timeline::mark("kernel");
+}
+
+/// Drops what the domain's tasks hold while the thread's state is still there.
+fn teardown() {
+    tasks::drop_all();
+    machine(|m| drop(m.backends.take()));
+    crate::page::teardown();
+}

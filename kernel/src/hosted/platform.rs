@@ -1,0 +1,192 @@
+//! The seam, hosted: what are hypercalls on Xen are calls into the thread's `Machine` here.
+
+use super::machine;
+use crate::abi::grant_table::EntryV1;
+use crate::addr::{DomId, Mfn, Port};
+use crate::memory::Stats;
+use crate::page::Window;
+use crate::time::{Duration, Instant};
+use crate::{abi, run};
+use std::ptr::NonNull;
+
+/// How the executor wakes this thread.
+pub(crate) struct ThreadWaker(std::thread::Thread);
+
+impl ThreadWaker {
+    pub(crate) fn wake(&self) {
+        self.0.unpark();
+    }
+}
+
+pub(crate) fn thread_waker() -> ThreadWaker {
+    ThreadWaker(std::thread::current())
+}
+
+pub(crate) fn monotonic_ns() -> u64 {
+    machine(|m| match m.real.get() {
+        Some(start) => u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX).saturating_add(1_000_000_000),
+        None => m.now.get().as_nanos(),
+    })
+}
+
+pub(crate) fn wall() -> Option<Duration> {
+    machine(|m| {
+        if m.real.get().is_some() {
+            return std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).ok();
+        }
+        m.config.borrow().wall.map(|wall| wall + m.now.get().since(Instant::from_nanos(1_000_000_000)))
+    })
+}
+
+pub(crate) fn command_line() -> String {
+    machine(|m| m.config.borrow().command_line.clone())
+}
+
+pub(crate) fn random() -> Option<u64> {
+    machine(|m| {
+        if m.config.borrow().no_entropy {
+            return None;
+        }
+        if m.real.get().is_some() {
+            return getrandom::u64().ok();
+        }
+        // A test's randomness repeats: a counter, stirred (splitmix64).
+        m.drawn.set(m.drawn.get().wrapping_add(0x9e37_79b9_7f4a_7c15));
+        let mut z = m.drawn.get();
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        Some(z ^ (z >> 31))
+    })
+}
+
+pub(crate) fn memory_stats() -> Option<Stats> {
+    None
+}
+
+pub(crate) fn frame_of(page: NonNull<u8>) -> Mfn {
+    machine(|m| m.grants.borrow_mut().frame_of(page))
+}
+
+pub(crate) fn grant_frame(index: u32) -> Option<NonNull<EntryV1>> {
+    machine(|m| m.grants.borrow_mut().frame(index))
+}
+
+pub(crate) fn evtchn_alloc_unbound(_peer: DomId) -> Option<Port> {
+    machine(|m| m.events.borrow_mut().alloc())
+}
+
+pub(crate) fn evtchn_send(port: Port) {
+    machine(|m| m.events.borrow_mut().send(port));
+}
+
+pub(crate) fn evtchn_close(port: Port) {
+    machine(|m| m.events.borrow_mut().close(port));
+}
+
+pub(crate) fn take_pending(port: Port) -> bool {
+    machine(|m| m.events.borrow_mut().take_pending(port))
+}
+
+/// Makes this process the domain, by the host's clock, with its arguments as the command line.
+pub(crate) fn enter_process() {
+    let command_line = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
+    machine(|m| m.process.set(true));
+    super::boot(super::Config { command_line, real_time: true, ..super::Config::default() });
+}
+
+/// Lets backends and time go on until the guest has something to do or `deadline` has come. False when neither can
+/// ever be.
+pub(crate) fn wait(deadline: Option<Instant>) -> bool {
+    loop {
+        let progress = super::poll_backends();
+        if machine(|m| m.events.borrow().any_pending()) || !run::idle() {
+            return true;
+        }
+        if progress {
+            continue;
+        }
+        let now = crate::time::now();
+        let next = [deadline, super::next_backend_deadline()].into_iter().flatten().min();
+        if super::is_real_time() {
+            match next {
+                Some(next) => std::thread::park_timeout(next.since(now)),
+                None => std::thread::park(),
+            }
+            if next.is_some_and(|next| next <= crate::time::now()) || !run::idle() {
+                return true;
+            }
+            continue;
+        }
+        let Some(next) = next else { return false };
+        machine(|m| m.now.set(next.max(now)));
+        if deadline.is_some_and(|deadline| deadline <= next) {
+            return true;
+        }
+    }
+}
+
+/// The console's page and what has come out of it.
+pub(crate) struct Console {
+    page: NonNull<u8>,
+    text: Vec<u8>,
+}
+
+impl Default for Console {
+    fn default() -> Self {
+        Self { page: NonNull::from(Box::leak(Box::new(SharedPage([0; 4096])))).cast(), text: Vec::new() }
+    }
+}
+
+impl Drop for Console {
+    fn drop(&mut self) {
+        // SAFETY: made by `Box::leak` in `default`; the domain has ended.
+        drop(unsafe { Box::from_raw(self.page.cast::<SharedPage>().as_ptr()) });
+    }
+}
+
+/// A page that the toolstack would have made.
+#[repr(C, align(4096))]
+pub(crate) struct SharedPage(pub(crate) [u8; 4096]);
+
+impl Console {
+    /// What xenconsoled does: takes what is in the ring.
+    pub(super) fn drain(&mut self) -> bool {
+        let window = Window::new(self.page, size_of::<abi::console::Interface>());
+        let (cons, prod) = (window.load_acquire(3080), window.load_acquire(3084));
+        let count = prod.wrapping_sub(cons);
+        let mut fresh = Vec::new();
+        for i in 0..count {
+            let mut byte = [0];
+            window.read(1024 + (cons.wrapping_add(i) as usize & (abi::console::OUT_SIZE - 1)), &mut byte);
+            fresh.extend(byte);
+        }
+        window.store_release(3080, prod);
+        if super::is_process() {
+            use std::io::Write;
+            let _ = std::io::stdout().write_all(&fresh);
+        }
+        self.text.extend(fresh);
+        count > 0
+    }
+
+    pub(super) fn text(&mut self) -> String {
+        self.drain();
+        String::from_utf8_lossy(&self.text).into_owned()
+    }
+}
+
+/// The console's page, and the port that its events come by.
+pub(crate) fn console() -> Option<(Window, Port)> {
+    let port = machine(|m| m.events.borrow_mut().alloc())?;
+    machine(|m| Some((Window::new(m.console.borrow().page, size_of::<abi::console::Interface>()), port)))
+}
+
+/// Gives the console's reader the processor for a moment.
+pub(crate) fn console_pause() {
+    machine(|m| m.console.borrow_mut().drain());
+}
+
+/// The page shared with xenstored, and the port that its events come by.
+pub(crate) fn xenstore() -> Option<(Window, Port)> {
+    super::store::interface()
+}

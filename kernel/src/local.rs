@@ -1,0 +1,39 @@
+//! State of the one virtual CPU: a `static` on Xen, a thread-local where a thread plays the domain.
+//!
+//! One vCPU, no interrupts, no preemption: on Xen nothing can run beside the code that holds a reference. In
+//! a hosted test one thread is one domain, so that tests run side by side and each starts from nothing.
+
+/// One value of the domain's state, reached by [`with`](LocalKey::with).
+#[cfg(xenlet = "xen")]
+pub(crate) struct LocalKey<T>(T);
+
+// SAFETY: a xenlet has one virtual CPU and takes no interrupts (`xen::boot` leaves every event masked), so
+// there is never a second thread of execution that could touch the value; `Sync` is only what `static` asks for.
+#[cfg(xenlet = "xen")]
+unsafe impl<T> Sync for LocalKey<T> {}
+
+#[cfg(xenlet = "xen")]
+impl<T> LocalKey<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self(value)
+    }
+
+    /// Runs `f` on the value. Same shape as `std::thread::LocalKey::with`.
+    pub(crate) fn with<R>(&'static self, f: impl FnOnce(&T) -> R) -> R {
+        f(&self.0)
+    }
+}
+
+/// Declares one value of the domain's state: `local! { static NAME: Type = const_expression; }`.
+macro_rules! local {
+    ($(#[$meta:meta])* static $name:ident: $ty:ty = $init:expr;) => {
+        #[cfg(xenlet = "xen")]
+        $(#[$meta])*
+        static $name: $crate::local::LocalKey<$ty> = $crate::local::LocalKey::new($init);
+        #[cfg(not(xenlet = "xen"))]
+        std::thread_local! {
+            $(#[$meta])*
+            static $name: $ty = const { $init };
+        }
+    };
+}

@@ -1,0 +1,72 @@
+//! What the page types promise, against a peer that maps.
+
+use super::{LentPages, Page, leaked};
+use crate::addr::PAGE_SIZE;
+use crate::hosted;
+
+#[test]
+fn a_page_is_zero_even_if_used_before() {
+    hosted::test(async || {
+        let mut page = Page::new().unwrap();
+        page.fill(7);
+        drop(page);
+        assert!((0..64).all(|_| Page::new().unwrap().iter().all(|b| *b == 0)));
+    });
+}
+
+#[test]
+fn shared_both_ways_and_back() {
+    hosted::test(async || {
+        let mut page = Page::new().unwrap();
+        page[5] = 5;
+        let shared = page.share(hosted::DOM0).unwrap();
+        let mapped = hosted::map_grant(shared.gref(), true).unwrap();
+        let mut byte = [0];
+        mapped.as_ref().read(5, &mut byte);
+        assert_eq!(byte, [5]);
+        mapped.as_ref().write(PAGE_SIZE - 1, &[9]);
+        let shared = shared.reclaim().expect_err("the peer has it mapped");
+        drop(mapped);
+        let page = shared.reclaim().expect("the peer let go");
+        assert_eq!((page[5], page[PAGE_SIZE - 1]), (5, 9));
+        assert_eq!(leaked(), 0);
+    });
+}
+
+#[test]
+fn a_page_that_the_peer_holds_is_never_used_again() {
+    hosted::test(async || {
+        let shared = Page::new().unwrap().share(hosted::DOM0).unwrap();
+        let mapped = hosted::map_grant(shared.gref(), true).unwrap();
+        drop(shared);
+        assert_eq!(leaked(), 1);
+        let others: Vec<_> = (0..64).map(|_| Page::new().unwrap()).collect();
+        mapped.as_ref().write(0, &[1; 64]);
+        assert!(others.iter().all(|p| p.iter().all(|b| *b == 0)));
+    });
+}
+
+#[test]
+fn lent_pages_are_read_only() {
+    hosted::test(async || {
+        let mut run = LentPages::new(3, hosted::DOM0).unwrap();
+        run.bytes_mut(4090..4100).copy_from_slice(b"0123456789");
+        assert!(hosted::map_grant(run.gref(1), true).is_err(), "no writing");
+        let mapped = hosted::map_grant(run.gref(1), false).unwrap();
+        let mut bytes = [0; 4];
+        mapped.as_ref().read(0, &mut bytes);
+        assert_eq!(&bytes, b"6789");
+        drop(run);
+        assert_eq!(leaked(), 3, "one mapped page keeps the run");
+    });
+}
+
+#[test]
+fn a_revoked_grant_is_of_no_use() {
+    hosted::test(async || {
+        let shared = Page::new().unwrap().share(hosted::DOM0).unwrap();
+        let gref = shared.gref();
+        drop(shared);
+        assert!(hosted::map_grant(gref, false).is_err());
+    });
+}

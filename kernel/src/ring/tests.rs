@@ -1,0 +1,188 @@
+//! The ring's two halves against each other, a model, and a liar.
+
+use super::{BackRing, BogusProducer, FrontRing, Protocol, slots};
+use crate::abi::ring::RSP_PROD;
+use crate::hosted::{self, DOM0, MappedPage, map_grant};
+use crate::page::{Page, SharedPage};
+use proptest::prelude::*;
+use std::collections::VecDeque;
+
+#[derive(Debug)]
+struct Numbers;
+
+impl Protocol for Numbers {
+    type Request = u64;
+    type Response = u32;
+    type Slot = [u8; 12];
+    const EMPTY: [u8; 12] = [0; 12];
+
+    fn emit_request(request: &u64, slot: &mut [u8; 12]) {
+        slot[..8].copy_from_slice(&request.to_le_bytes());
+    }
+    fn parse_request(slot: &[u8; 12]) -> u64 {
+        u64::from_le_bytes(slot[..8].try_into().unwrap())
+    }
+    fn emit_response(response: &u32, slot: &mut [u8; 12]) {
+        slot[..4].copy_from_slice(&response.to_le_bytes());
+    }
+    fn parse_response(slot: &[u8; 12]) -> u32 {
+        u32::from_le_bytes(slot[..4].try_into().unwrap())
+    }
+}
+
+fn pair() -> (FrontRing<Numbers, SharedPage>, BackRing<Numbers, MappedPage>) {
+    let front = FrontRing::new(Page::new().unwrap().share(DOM0).unwrap());
+    let back = BackRing::new(map_grant(front.page().gref(), true).unwrap());
+    (front, back)
+}
+
+#[test]
+fn slots_are_a_power_of_two_that_fits() {
+    // (4096 - 64) / 12 = 336
+    assert_eq!(slots::<Numbers>(), 256);
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Ask(u8),
+    Publish,
+    Take(u8),
+    Answer,
+    Pop(u8),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        any::<u8>().prop_map(Step::Ask),
+        Just(Step::Publish),
+        any::<u8>().prop_map(Step::Take),
+        Just(Step::Answer),
+        any::<u8>().prop_map(Step::Pop),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Everything asked arrives once, in order, and so does every answer, whoever is ahead.
+    #[test]
+    fn nothing_is_lost_or_doubled(steps in prop::collection::vec(step(), 0..600)) {
+        hosted::test(async move || {
+            let (mut front, mut back) = pair();
+            let (mut asked, mut taken) = (0u64, 0u64);
+            let mut held = VecDeque::new();
+            let mut popped = 0u32;
+            for step in steps {
+                match step {
+                    Step::Ask(n) => {
+                        for _ in 0..u32::from(n).min(front.free()) {
+                            front.push(&asked);
+                            asked += 1;
+                        }
+                    }
+                    Step::Publish => {
+                        let _ = front.publish();
+                    }
+                    Step::Take(n) => {
+                        for _ in 0..n {
+                            let Some(request) = back.pop().unwrap() else { break };
+                            assert_eq!(request, taken);
+                            held.push_back(request as u32);
+                            taken += 1;
+                        }
+                    }
+                    Step::Answer => {
+                        for number in held.drain(..) {
+                            back.push(&number);
+                        }
+                        let _ = back.publish();
+                    }
+                    Step::Pop(n) => {
+                        for _ in 0..n {
+                            let Some(response) = front.pop().unwrap() else { break };
+                            assert_eq!(response, popped);
+                            popped += 1;
+                        }
+                    }
+                }
+                assert!(front.free() <= slots::<Numbers>());
+                assert!(u64::from(popped) <= taken && taken <= asked);
+            }
+        });
+    }
+
+    /// A producer index beyond what is outstanding is refused, whatever it is; any other is believed.
+    #[test]
+    fn a_bogus_producer_is_refused(asked in 0u32..=256, claimed in any::<u32>()) {
+        hosted::test(async move || {
+            let (mut front, back) = pair();
+            for i in 0..asked {
+                front.push(&i.into());
+            }
+            let _ = front.publish();
+            back.page().as_ref().store_release(RSP_PROD, claimed);
+            let expected = BogusProducer { prod: claimed, cons: 0, outstanding: asked };
+            if claimed > asked {
+                assert_eq!(front.pop(), Err(expected));
+                assert_eq!(front.arm(1), Err(expected));
+            } else {
+                assert_eq!(front.available(), Ok(claimed));
+            }
+        });
+    }
+}
+
+#[test]
+fn unpublished_requests_do_not_count_as_outstanding() {
+    hosted::test(async || {
+        let (mut front, back) = pair();
+        front.push(&1);
+        back.page().as_ref().store_release(RSP_PROD, 1);
+        assert!(front.pop().is_err(), "the backend answers what it cannot have seen");
+    });
+}
+
+#[test]
+fn notifications_are_held_off_while_the_peer_is_awake() {
+    hosted::test(async || {
+        let (mut front, mut back) = pair();
+        front.push(&1);
+        assert!(front.publish(), "the first request needs an event");
+        front.push(&2);
+        assert!(!front.publish(), "the backend has not gone back to sleep");
+        while back.pop().unwrap().is_some() {}
+        assert!(!back.arm().unwrap());
+        front.push(&3);
+        assert!(front.publish(), "it sleeps again");
+
+        assert_eq!(back.pop().unwrap(), Some(3));
+        assert!(!front.arm(2).unwrap(), "an event with the second answer");
+        back.push(&1);
+        assert!(!back.publish());
+        back.push(&2);
+        assert!(back.publish());
+        assert!(front.arm(1).unwrap(), "two wait: do not sleep");
+    });
+}
+
+#[test]
+fn indices_wrap_at_two_to_the_32() {
+    hosted::test(async || {
+        let (mut front, mut back) = pair();
+        front.req_prod_pvt = u32::MAX - 3;
+        front.req_prod = u32::MAX - 3;
+        front.rsp_cons = u32::MAX - 3;
+        back.req_cons = u32::MAX - 3;
+        back.rsp_prod_pvt = u32::MAX - 3;
+        back.rsp_prod = u32::MAX - 3;
+        for round in 0..10u64 {
+            front.push(&round);
+            let _ = front.publish();
+            assert_eq!(back.pop().unwrap(), Some(round));
+            back.push(&(round as u32));
+            let _ = back.publish();
+            assert_eq!(front.pop().unwrap(), Some(round as u32));
+            assert_eq!(front.free(), 256);
+        }
+    });
+}

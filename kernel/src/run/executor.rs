@@ -1,0 +1,112 @@
+//! Tasks and the queue of those that are ready, on the `async-task` crate.
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use async_task::Runnable;
+use core::cell::OnceCell;
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use spin::Mutex;
+
+/// The ready queue. Behind a lock because a `Waker` may be used from any thread: on the host's targets a reactor
+/// thread does; on Xen the lock is never contended and costs one store.
+#[derive(Default)]
+struct Ready {
+    queue: Mutex<VecDeque<Runnable>>,
+}
+
+impl Ready {
+    fn pop(&self) -> Option<Runnable> {
+        self.queue.lock().pop_front()
+    }
+}
+
+local! {
+    static READY: OnceCell<Arc<Ready>> = OnceCell::new();
+}
+
+fn ready() -> Arc<Ready> {
+    READY.with(|r| Arc::clone(r.get_or_init(Arc::default)))
+}
+
+/// Starts a task that runs beside the caller. It goes on when the handle is dropped.
+pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+{
+    #[cfg(not(any(xenlet = "xen", xenlet = "unix")))]
+    let future = crate::hosted::track(future);
+    let queue = ready();
+    let waker = crate::platform::thread_waker();
+    let schedule = move |runnable| {
+        queue.queue.lock().push_back(runnable);
+        waker.wake();
+    };
+    // SAFETY: the future is `'static`. It need not be `Send`: runnables are only run and dropped by `run_ready`,
+    // on the thread whose queue they are in, which is the thread that called `spawn`. `schedule` is `Send` and
+    // `Sync`: an `Arc` of a lock and a thread handle.
+    let (runnable, task) = unsafe { async_task::spawn_unchecked(future, schedule) };
+    runnable.schedule();
+    JoinHandle(Some(task))
+}
+
+/// Runs the tasks that are ready now. What they wake runs in the next round.
+pub(super) fn run_ready() {
+    READY.with(|r| {
+        let Some(ready) = r.get() else { return };
+        let count = ready.queue.lock().len();
+        for _ in 0..count {
+            let Some(runnable) = ready.pop() else { return };
+            runnable.run();
+        }
+    });
+}
+
+/// True when no task is ready.
+pub(crate) fn idle() -> bool {
+    READY.with(|r| r.get().is_none_or(|ready| ready.queue.lock().is_empty()))
+}
+
+/// A task's result to come. Dropping it lets the task go on by itself.
+#[derive(Debug)]
+pub struct JoinHandle<T>(Option<async_task::Task<T>>);
+
+impl<T> JoinHandle<T> {
+    /// Ends the task at the point where it waits, and drops what it held.
+    pub fn cancel(mut self) {
+        drop(self.0.take());
+    }
+}
+
+impl<T> Future for JoinHandle<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        match self.0.as_mut() {
+            Some(task) => Pin::new(task).poll(cx),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl<T> Drop for JoinHandle<T> {
+    fn drop(&mut self) {
+        if let Some(task) = self.0.take() {
+            task.detach();
+        }
+    }
+}
+
+/// Lets the other ready tasks, events and timers go first.
+pub async fn yield_now() {
+    let mut yielded = false;
+    core::future::poll_fn(|cx| {
+        if core::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}

@@ -1,0 +1,114 @@
+//! Devices in xenstore: the frontend's half of the handshake, for every driver.
+//!
+//! ```text
+//!   frontend: Initialising ──────────────► Initialised ──────► Connected ──► Closing ──► Closed
+//!   backend:  Initialising ──► InitWait ─────────────────────► Connected ──► Closing ──► Closed
+//!                              (offers)    (reads our keys)
+//! ```
+//!
+//! What the backend offers is read once it is at `InitWait`; our keys and the state that says they are there are
+//! written in one transaction.
+
+pub use crate::abi::xenbus::State;
+use crate::addr::DomId;
+use crate::xenstore::{self, Errno, Error, Watch};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::str::FromStr;
+
+/// Lists the devices of `class` that the toolstack gave this domain, such as `vif`, by number.
+///
+/// # Errors
+/// As xenstore gives them; no such directory is no devices.
+pub async fn list(class: &str) -> Result<Vec<u32>, Error> {
+    match xenstore::directory(&format!("device/{class}")).await {
+        Ok(names) => {
+            let mut numbers: Vec<u32> = names.iter().filter_map(|name| name.parse().ok()).collect();
+            numbers.sort_unstable();
+            Ok(numbers)
+        }
+        Err(Error::Refused(Errno::ENOENT)) => Ok(Vec::new()),
+        Err(e) => Err(e),
+    }
+}
+
+/// The frontend's end of a device.
+#[derive(Debug)]
+pub struct Frontend {
+    path: String,
+    backend: String,
+    backend_id: DomId,
+    watch: Watch,
+}
+
+impl Frontend {
+    /// The device `device/CLASS/NUMBER`, once its backend is known.
+    ///
+    /// # Errors
+    /// As xenstore gives them; [`Error::Unexpected`] for a backend-id that is no domain's number.
+    pub async fn open(class: &str, number: u32) -> Result<Self, Error> {
+        let path = format!("device/{class}/{number}");
+        let backend = xenstore::read(&format!("{path}/backend")).await?;
+        let backend_id = xenstore::read(&format!("{path}/backend-id")).await?;
+        let backend_id = backend_id.parse().map_err(|_| Error::Unexpected)?;
+        let watch = xenstore::watch(&format!("{backend}/state")).await?;
+        Ok(Self { path, backend, backend_id, watch })
+    }
+
+    /// The domain that the backend is in.
+    pub fn backend_id(&self) -> DomId {
+        self.backend_id
+    }
+
+    /// The value of our key `key`; `None` when it is missing or is not a `T`.
+    pub async fn read<T: FromStr>(&self, key: &str) -> Option<T> {
+        xenstore::read(&format!("{}/{key}", self.path)).await.ok()?.parse().ok()
+    }
+
+    /// What the backend offers under `key`; `None` when it is missing or is not a `T`.
+    pub async fn offer<T: FromStr>(&self, key: &str) -> Option<T> {
+        xenstore::read(&format!("{}/{key}", self.backend)).await.ok()?.parse().ok()
+    }
+
+    /// Whether the backend says 1 under `key`.
+    pub async fn offers(&self, key: &str) -> bool {
+        self.offer(key).await == Some(1)
+    }
+
+    /// The state the backend is in.
+    pub async fn backend_state(&self) -> State {
+        match xenstore::read(&format!("{}/state", self.backend)).await {
+            Ok(text) => State::from_text(&text),
+            Err(_) => State::Unknown,
+        }
+    }
+
+    /// Waits until `wanted` says yes to the backend's state, and returns that state.
+    ///
+    /// # Errors
+    /// When the connection to xenstored ends.
+    pub async fn wait_backend(&mut self, wanted: impl Fn(State) -> bool) -> Result<State, Error> {
+        loop {
+            let state = self.backend_state().await;
+            if wanted(state) {
+                return Ok(state);
+            }
+            self.watch.changed().await?;
+        }
+    }
+
+    /// Writes our keys and then our state, in one transaction.
+    ///
+    /// # Errors
+    /// As xenstore gives them.
+    pub async fn publish(&self, keys: &[(&str, String)], state: State) -> Result<(), Error> {
+        xenstore::transaction(async |tx| {
+            for (key, value) in keys {
+                tx.write(&format!("{}/{key}", self.path), value).await?;
+            }
+            tx.write(&format!("{}/state", self.path), state.text()).await
+        })
+        .await
+    }
+}

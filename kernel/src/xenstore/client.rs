@@ -1,0 +1,215 @@
+//! The connection to xenstored: requests out, answers matched to who waits, watch events to who watches.
+
+use super::watch;
+use super::wire::{Lie, Parser};
+use super::{Errno, Error};
+use crate::abi::xs_wire::{Head, PAYLOAD_MAX, RING_SIZE, Type};
+use crate::event::Channel;
+use crate::page::Window;
+use crate::platform;
+use crate::run::{self, Notify};
+use alloc::collections::VecDeque;
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+use core::cell::RefCell;
+use core::task::{Context, Poll};
+use hashbrown::HashMap;
+
+/// Offsets in `struct xenstore_domain_interface`.
+const RSP: usize = RING_SIZE;
+const REQ_CONS: usize = 2048;
+const REQ_PROD: usize = 2052;
+const RSP_CONS: usize = 2056;
+const RSP_PROD: usize = 2060;
+
+type Answer = Result<(Type, Vec<u8>), Error>;
+
+/// Where the answer to one request goes.
+#[derive(Default)]
+struct Slot {
+    ty: Option<Type>,
+    answer: RefCell<Option<Answer>>,
+    place: Notify,
+}
+
+struct Client {
+    page: Window,
+    channel: Channel,
+    /// Requests that the ring has no room for yet.
+    out: VecDeque<u8>,
+    parser: Parser,
+    waiting: HashMap<u32, Rc<Slot>>,
+    next_id: u32,
+}
+
+local! {
+    /// `None` before `start` and once the connection is broken.
+    static CLIENT: RefCell<Option<Client>> = RefCell::new(None);
+}
+
+/// Connects to xenstored.
+pub(crate) fn start() {
+    let Some((page, port)) = platform::xenstore() else { return };
+    let client = Client {
+        page,
+        channel: Channel::bound(port),
+        out: VecDeque::new(),
+        parser: Parser::new(),
+        waiting: HashMap::new(),
+        next_id: 0,
+    };
+    CLIENT.with(|c| *c.borrow_mut() = Some(client));
+    run::spawn(core::future::poll_fn(serve));
+}
+
+/// Moves bytes both ways on each event of xenstored's. Ready only when the connection is broken.
+fn serve(cx: &mut Context<'_>) -> Poll<()> {
+    loop {
+        let result = with_client(|client| {
+            if client.channel.poll_event(cx).is_pending() {
+                return Ok(None);
+            }
+            client.flush();
+            client.receive().map(Some)
+        });
+        match result {
+            Some(Ok(Some(()))) => {}
+            Some(Ok(None)) => return Poll::Pending,
+            Some(Err(lie)) => {
+                broken(lie);
+                return Poll::Ready(());
+            }
+            None => return Poll::Ready(()),
+        }
+    }
+}
+
+fn with_client<R>(f: impl FnOnce(&mut Client) -> R) -> Option<R> {
+    CLIENT.with(|c| c.borrow_mut().as_mut().map(f))
+}
+
+/// Ends the connection: whoever waits is told.
+fn broken(lie: Lie) {
+    log::error!("xenstored sent {lie}; the connection to it is closed");
+    let client = CLIENT.with(|c| c.borrow_mut().take());
+    for slot in client.into_iter().flat_map(|client| client.waiting.into_values()) {
+        slot.answer.replace(Some(Err(Error::Broken)));
+        slot.place.notify();
+    }
+    watch::end_all();
+}
+
+impl Client {
+    /// Moves what fits of the waiting requests into the ring.
+    fn flush(&mut self) {
+        let (cons, prod) = (self.page.load_acquire(REQ_CONS), self.page.load_acquire(REQ_PROD));
+        let room = RING_SIZE.saturating_sub(prod.wrapping_sub(cons) as usize);
+        let count = room.min(self.out.len());
+        let mut at = prod;
+        for byte in self.out.drain(..count) {
+            self.page.write(at as usize & (RING_SIZE - 1), &[byte]);
+            at = at.wrapping_add(1);
+        }
+        if count > 0 {
+            self.page.store_release(REQ_PROD, at);
+            self.channel.notify();
+        }
+    }
+
+    /// Takes what is in the ring and hands out the messages that it completes.
+    fn receive(&mut self) -> Result<(), Lie> {
+        let (cons, prod) = (self.page.load_acquire(RSP_CONS), self.page.load_acquire(RSP_PROD));
+        let used = prod.wrapping_sub(cons);
+        if used as usize > RING_SIZE {
+            return Err(Lie::BogusProducer(used));
+        }
+        for i in 0..used {
+            let mut byte = [0];
+            self.page.read(RSP + (cons.wrapping_add(i) as usize & (RING_SIZE - 1)), &mut byte);
+            self.parser.feed(&byte);
+        }
+        if used > 0 {
+            self.page.store_release(RSP_CONS, prod);
+            self.channel.notify();
+        }
+        while let Some((head, payload)) = self.parser.next()? {
+            match Type::from_u32(head.ty) {
+                Some(Type::WatchEvent) => watch::event(&payload),
+                ty => self.answer(ty, head.req_id, payload),
+            }
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, ty: Option<Type>, req_id: u32, payload: Vec<u8>) {
+        // Nobody waits for it: the asker went away, or the number is made up.
+        let Some(slot) = self.waiting.remove(&req_id) else { return };
+        let answer = match ty {
+            Some(Type::Error) => Err(Error::Refused(Errno::from_payload(&payload))),
+            Some(ty) if Some(ty) == slot.ty => Ok((ty, payload)),
+            _ => Err(Error::Unexpected),
+        };
+        slot.answer.replace(Some(answer));
+        slot.place.notify();
+    }
+
+    fn send(&mut self, ty: Type, tx_id: u32, parts: &[&[u8]]) -> Result<u32, Error> {
+        let len: usize = parts.iter().map(|part| part.len()).sum();
+        let sendable = len <= PAYLOAD_MAX && parts.iter().all(|part| *part == b"\0" || !part.contains(&0));
+        let len = u32::try_from(len).ok().filter(|_| sendable).ok_or(Error::Unsendable)?;
+        // Numbers of requests still waiting are not used again, so an old answer cannot be taken for a new one.
+        loop {
+            self.next_id = self.next_id.wrapping_add(1).max(1);
+            if !self.waiting.contains_key(&self.next_id) {
+                break;
+            }
+        }
+        let head = Head { ty: ty as u32, req_id: self.next_id, tx_id, len };
+        self.out.extend(head.emit());
+        for part in parts {
+            self.out.extend(*part);
+        }
+        self.flush();
+        Ok(self.next_id)
+    }
+}
+
+/// Sends a request whose answer nobody needs.
+pub(super) fn send(ty: Type, tx_id: u32, parts: &[&[u8]]) {
+    // When there is no connection there is nothing left to be told.
+    let _ = with_client(|client| client.send(ty, tx_id, parts));
+}
+
+/// Sends a request; the future is its answer's payload.
+pub(super) fn request(
+    ty: Type,
+    tx_id: u32,
+    parts: &[&[u8]],
+) -> Result<impl Future<Output = Result<Vec<u8>, Error>> + use<>, Error> {
+    let slot = Rc::new(Slot { ty: Some(ty), ..Slot::default() });
+    let id = with_client(|client| {
+        let id = client.send(ty, tx_id, parts)?;
+        client.waiting.insert(id, Rc::clone(&slot));
+        Ok(id)
+    })
+    .ok_or(Error::Broken)??;
+    let waiting = Waiting(id);
+    Ok(async move {
+        let _waiting = waiting;
+        loop {
+            if let Some(answer) = slot.answer.take() {
+                return answer.map(|(_, payload)| payload);
+            }
+            slot.place.notified().await;
+        }
+    })
+}
+
+/// Forgets a request when the one who asked goes away.
+struct Waiting(u32);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        with_client(|client| client.waiting.remove(&self.0));
+    }
+}

@@ -1,0 +1,69 @@
+//! Transactions: several writes that happen together or not at all.
+
+use super::{Errno, Error, client, read_in, remove_in, text, write_in};
+use crate::abi::xs_wire::Type;
+use alloc::string::String;
+
+/// How often a transaction that others disturb is tried again.
+const TRIES: usize = 16;
+
+/// A transaction under way.
+#[derive(Debug)]
+pub struct Transaction {
+    id: u32,
+    ended: bool,
+}
+
+impl Transaction {
+    /// As [`super::read`], in the transaction.
+    ///
+    /// # Errors
+    /// As [`super::read`].
+    pub async fn read(&self, path: &str) -> Result<String, Error> {
+        read_in(self.id, path).await
+    }
+
+    /// As [`super::write`], in the transaction.
+    ///
+    /// # Errors
+    /// As [`super::write`].
+    pub async fn write(&self, path: &str, value: &str) -> Result<(), Error> {
+        write_in(self.id, path, value).await
+    }
+
+    /// As [`super::remove`], in the transaction.
+    ///
+    /// # Errors
+    /// As [`super::remove`].
+    pub async fn remove(&self, path: &str) -> Result<(), Error> {
+        remove_in(self.id, path).await
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        if !self.ended {
+            client::send(Type::TransactionEnd, self.id, &[b"F", b"\0"]);
+        }
+    }
+}
+
+/// Runs `body` in a transaction, again if others disturbed it (`EAGAIN`).
+///
+/// # Errors
+/// What `body` gives, and the transaction is undone; `Refused(EAGAIN)` when it was disturbed every time.
+pub async fn transaction<T>(mut body: impl AsyncFnMut(&Transaction) -> Result<T, Error>) -> Result<T, Error> {
+    for _ in 0..TRIES {
+        let id = text(client::request(Type::TransactionStart, 0, &[b"\0"])?.await?)?;
+        let id = id.trim_end_matches('\0').parse().map_err(|_| Error::Unexpected)?;
+        let mut tx = Transaction { id, ended: false };
+        let value = body(&tx).await?;
+        tx.ended = true;
+        match client::request(Type::TransactionEnd, id, &[b"T", b"\0"])?.await {
+            Ok(_) => return Ok(value),
+            Err(Error::Refused(Errno::EAGAIN)) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Err(Error::Refused(Errno::EAGAIN))
+}

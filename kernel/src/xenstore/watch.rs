@@ -1,0 +1,95 @@
+//! Watches: being told that something changed at or below a path.
+//!
+//! A watch remembers only *that* something changed, so a peer that changes keys as fast as it can costs no memory;
+//! whoever watches reads what it wants to know again.
+
+use super::{Error, client};
+use crate::abi::xs_wire::Type;
+use crate::run::Notify;
+use alloc::rc::Rc;
+use alloc::string::{String, ToString};
+use core::cell::{Cell, RefCell};
+use hashbrown::HashMap;
+
+#[derive(Debug, Default)]
+struct Place {
+    notify: Notify,
+    ended: Cell<bool>,
+}
+
+struct Watches {
+    by_token: Option<HashMap<u32, Rc<Place>>>,
+    next: u32,
+}
+
+local! {
+    static WATCHES: RefCell<Watches> = RefCell::new(Watches { by_token: None, next: 0 });
+}
+
+/// A watch on a path. Removed when dropped.
+#[derive(Debug)]
+pub struct Watch {
+    path: String,
+    token: u32,
+    place: Rc<Place>,
+}
+
+/// Starts to watch `path` and everything below it. The first [`changed`](Watch::changed) comes at once.
+///
+/// # Errors
+/// When xenstored refuses: `E2BIG` when this domain has too many.
+pub async fn watch(path: &str) -> Result<Watch, Error> {
+    let place = Rc::new(Place::default());
+    let token = WATCHES.with(|w| {
+        let mut watches = w.borrow_mut();
+        watches.next = watches.next.wrapping_add(1);
+        let token = watches.next;
+        watches.by_token.get_or_insert_default().insert(token, Rc::clone(&place));
+        token
+    });
+    // Made before the answer: if the caller goes away meanwhile, the drop removes the watch.
+    let watch = Watch { path: path.to_string(), token, place };
+    let token = token.to_string();
+    client::request(Type::Watch, 0, &[path.as_bytes(), b"\0", token.as_bytes(), b"\0"])?.await?;
+    Ok(watch)
+}
+
+impl Watch {
+    /// Waits until something changed since the last time.
+    ///
+    /// # Errors
+    /// [`Error::Broken`] when the connection to xenstored has ended.
+    pub async fn changed(&mut self) -> Result<(), Error> {
+        if self.place.ended.get() {
+            return Err(Error::Broken);
+        }
+        self.place.notify.notified().await;
+        if self.place.ended.get() { Err(Error::Broken) } else { Ok(()) }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        WATCHES.with(|w| w.borrow_mut().by_token.as_mut().map(|t| t.remove(&self.token)));
+        let token = self.token.to_string();
+        client::send(Type::Unwatch, 0, &[self.path.as_bytes(), b"\0", token.as_bytes(), b"\0"]);
+    }
+}
+
+/// A watch event: `path NUL token NUL`. One with a token that is not ours is for a watch just removed, or a lie.
+pub(super) fn event(payload: &[u8]) {
+    let token = payload.split(|b| *b == 0).nth(1).and_then(|token| core::str::from_utf8(token).ok()?.parse().ok());
+    let place = token.and_then(|token: u32| WATCHES.with(|w| w.borrow().by_token.as_ref()?.get(&token).cloned()));
+    if let Some(place) = place {
+        place.notify.notify();
+    }
+}
+
+/// Tells everybody who watches that the connection has ended.
+pub(super) fn end_all() {
+    let all = WATCHES.with(|w| w.borrow_mut().by_token.take());
+    for place in all.into_iter().flat_map(HashMap::into_values) {
+        place.ended.set(true);
+        place.notify.notify();
+    }
+}
