@@ -1,2 +1,58 @@
-//! Placeholder.
+//! HTTP/1.1 server connections over any stream: RFC 9110 (what messages mean) and RFC 9112 (how they are framed).
+//!
+//! A [`Server`] holds what connections share: limits, the clock, counters, the `Date` line. A [`Connection`] yields
+//! one [`Exchange`] after another; the application looks at its [`Request`], reads the body if it wants one, and replies:
+//!
+//! ```
+//! # use xenlet_http::{Clock, Error, Server, Status};
+//! # use embedded_io_async::{Read, Write};
+//! async fn serve<S: Read + Write, C: Clock>(server: &Server<C>, stream: S) -> Result<(), Error<S::Error>> {
+//!     let mut connection = server.connection(stream);
+//!     while let Some(exchange) = connection.next().await? {
+//!         match exchange.request().path() {
+//!             "/" => exchange.respond(Status::OK, &[("Content-Type", "text/plain")], b"hello\n").await?,
+//!             _ => exchange.refuse(Status::NOT_FOUND, "nothing lives here").await?,
+//!         }
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! What is refused rather than guessed at: both `Content-Length` and `Transfer-Encoding`, more than one of either's
+//! value, a transfer coding other than `chunked`, folded header lines, white space before a colon, bare CR or LF, a
+//! missing or second `Host`. Such a request is answered once and the connection ends, because where the next request
+//! would begin is then a matter of opinion.
+//!
+//! A request that arrives whole costs no allocation, and a reply whose head was made at build time costs no formatting.
+#![no_std]
 #![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod chunked;
+mod conditional;
+mod connection;
+mod date;
+mod error;
+mod exchange;
+mod fields;
+mod head;
+mod io;
+mod range;
+mod request;
+mod sender;
+mod server;
+mod status;
+mod stop;
+mod target;
+
+pub use conditional::Precondition;
+pub use connection::Connection;
+pub use date::http_date;
+pub use error::Error;
+pub use exchange::Exchange;
+pub use range::ByteRange;
+pub use request::{Method, Request};
+pub use sender::Sender;
+pub use server::{Clock, Counters, Limits, Server};
+pub use status::Status;

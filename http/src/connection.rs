@@ -1,0 +1,296 @@
+//! A connection: one exchange after another.
+
+use crate::error::Error;
+use crate::exchange::{Exchange, Progress, Turn};
+use crate::head::{self, Framing, Head, Refusal};
+use crate::io::{Body, Io};
+use crate::request::Request;
+use crate::server::{Clock, Server};
+use crate::status::Status;
+use crate::stop::Slot;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::time::Duration;
+use embedded_io_async::{Read, Write};
+
+/// The input buffer at first: most heads fit, and ten thousand idle connections hold no more than they need.
+const FIRST_INPUT: usize = 1024;
+/// The least room behind a head, for a chunked body's framing to be read into.
+const BODY_ROOM: usize = 64;
+/// How long a connection that ends lets the peer read the last reply before what it still sends counts as an insult.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// A connection, which yields exchanges.
+pub struct Connection<'s, S, C: Clock> {
+    io: Io<'s, S, C>,
+    slot: Slot,
+    /// The head of the current request and, behind it, the input that `io.pending` counts from.
+    input: Vec<u8>,
+    /// How long the current head is.
+    head_len: usize,
+    /// How far the search for the next head's end came.
+    searched: usize,
+    served: u32,
+    turn: Turn,
+    /// Whether the peer may still send what nobody will read.
+    unread: bool,
+}
+
+impl<'s, S: Read + Write, C: Clock> Connection<'s, S, C> {
+    pub(crate) fn new(server: &'s Server<C>, stream: S) -> Self {
+        server.count(|counters| {
+            counters.open += 1;
+            counters.connections += 1;
+        });
+        Self {
+            io: Io::new(server, stream),
+            slot: server.stop.enter(),
+            input: vec![0; FIRST_INPUT.min(server.limits.head_bytes)],
+            head_len: 0,
+            searched: 0,
+            served: 0,
+            turn: Turn::default(),
+            unread: false,
+        }
+    }
+
+    /// Waits for the next request. `None` when the connection is over: the peer closed it, either side asked for its
+    /// end, it was idle for too long, the server stops, or a request was refused.
+    ///
+    /// Replies are sent, at the latest, when this has to wait. An exchange that was dropped without a reply is
+    /// answered with 500.
+    ///
+    /// # Errors
+    ///
+    /// The stream's, and those of [`Error`] about the peer. The connection is over then, too.
+    pub async fn next(&mut self) -> Result<Option<Exchange<'_, 's, S, C>>, Error<S::Error>> {
+        let head = match self.next_head().await {
+            Ok(Some(Ok(head))) => head,
+            Ok(None) => {
+                self.turn.keep_alive = false;
+                self.io.flush().await?;
+                return Ok(None);
+            }
+            Ok(Some(Err(refusal))) => {
+                self.refuse(refusal).await?;
+                return Ok(None);
+            }
+            Err(error) => {
+                self.turn.keep_alive = false;
+                return Err(error);
+            }
+        };
+        Ok(Some(self.exchange(head)))
+    }
+
+    /// When the connection is over and the stream's owner has closed the sending side: takes in what the peer still
+    /// sends, within limits, because closing a TCP connection with unread input resets it, and a reset can
+    /// overtake the last reply. Returns at once if there is nothing to fear.
+    pub async fn linger(mut self) {
+        if !self.unread {
+            return;
+        }
+        let (clock, mut budget) = (&self.io.server.clock, self.io.server.limits.drain_bytes);
+        let drained = async {
+            while let Ok(read @ 1..) = self.io.receive(&mut self.input).await {
+                match budget.checked_sub(read as u64) {
+                    Some(left) => budget = left,
+                    None => break,
+                }
+            }
+        };
+        // Timeout or not: it is over.
+        let _ = clock.timeout(LINGER, drained).await;
+    }
+
+    /// The next head or what is wrong with it; `None` if there will be none.
+    async fn next_head(&mut self) -> Result<Option<Result<Head, Refusal>>, Error<S::Error>> {
+        if self.served > 0 && !self.end_exchange().await? {
+            return Ok(None);
+        }
+        self.forget_head();
+        let server = self.io.server;
+        let mut verdict = self.parse();
+        while verdict.is_none() && self.io.pending.is_empty() {
+            self.io.flush().await?;
+            let slot = self.slot;
+            let wait = server
+                .clock
+                .timeout(server.limits.idle_timeout, self.fill());
+            match server.stop.unless_stopping(slot, wait).await.flatten() {
+                None | Some(Ok(0)) => return Ok(None),
+                Some(result) => result?,
+            };
+            verdict = self.parse();
+        }
+        if verdict.is_some() {
+            return Ok(verdict);
+        }
+        self.io.flush().await?;
+        let Some(verdict) = server
+            .clock
+            .timeout(server.limits.head_timeout, self.rest_of_head())
+            .await
+        else {
+            return Ok(Some(Err(Refusal {
+                status: Status::REQUEST_TIMEOUT,
+                why: "the request took too long to arrive",
+            })));
+        };
+        verdict
+    }
+
+    /// Reads on until there is a verdict on the head; `None` if the peer closes before that.
+    async fn rest_of_head(&mut self) -> Result<Option<Result<Head, Refusal>>, Error<S::Error>> {
+        while self.fill().await? > 0 {
+            if let Some(verdict) = self.parse() {
+                return Ok(Some(verdict));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Brings the exchange before to its end. Returns whether another may follow.
+    async fn end_exchange(&mut self) -> Result<bool, Error<S::Error>> {
+        if self.turn.progress == Progress::Waiting {
+            let why = Refusal {
+                status: Status::INTERNAL_SERVER_ERROR,
+                why: "the server did not answer",
+            };
+            self.refuse(why).await?;
+            return Ok(false);
+        }
+        let complete = self.turn.progress == Progress::Replied;
+        if !complete || !self.turn.keep_alive {
+            self.unread = !self.io.body.is_done() || !self.io.pending.is_empty();
+            return Ok(false);
+        }
+        if self.io.body.is_done() {
+            return Ok(true);
+        }
+        match self.io.drain(&mut self.input[self.head_len..]).await {
+            Ok(true) => Ok(true),
+            // Too much of it, or nonsense: the reply was sent, and where the next request begins is unknown.
+            Ok(false) | Err(Error::BadBody(_)) => {
+                self.unread = true;
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes the pending input the input.
+    fn forget_head(&mut self) {
+        let (start, end) = (
+            self.head_len + self.io.pending.start,
+            self.head_len + self.io.pending.end,
+        );
+        self.input.copy_within(start..end, 0);
+        self.io.pending = 0..end - start;
+        (self.head_len, self.searched) = (0, 0);
+        self.turn.progress = Progress::Waiting;
+    }
+
+    /// Reads more of a head. Zero if the peer has closed its side.
+    async fn fill(&mut self) -> Result<usize, Error<S::Error>> {
+        let filled = self.io.pending.end;
+        if filled == self.input.len() {
+            // The parser gives its verdict on a full buffer of the largest size, so this is below the limit.
+            self.input
+                .resize((filled * 2).min(self.io.server.limits.head_bytes), 0);
+        }
+        let read = self.io.receive(&mut self.input[filled..]).await?;
+        self.io.pending.end += read;
+        Ok(read)
+    }
+
+    fn parse(&mut self) -> Option<Result<Head, Refusal>> {
+        // Empty lines before a request are let pass (RFC 9112 §2.2).
+        let blank = self.input[..self.io.pending.end]
+            .as_chunks::<2>()
+            .0
+            .iter()
+            .take_while(|pair| *pair == b"\r\n")
+            .count();
+        if blank > 0 {
+            self.io.pending.start = 2 * blank;
+            self.forget_head();
+        }
+        if self.io.pending.is_empty() {
+            return None;
+        }
+        head::parse(
+            &mut self.input[..self.io.pending.end],
+            &mut self.searched,
+            self.io.server.limits.head_bytes,
+        )
+    }
+
+    fn exchange(&mut self, head: Head) -> Exchange<'_, 's, S, C> {
+        self.served += 1;
+        self.io.server.count(|counters| counters.requests += 1);
+        self.io.body = Body::from(head.framing);
+        self.io.expects_continue = head.expects_continue;
+        self.io.pending.start = head.len;
+        self.io.pending = 0..self.io.pending.len();
+        self.head_len = head.len;
+        self.turn = Turn {
+            progress: Progress::Waiting,
+            keep_alive: head.keep_alive && self.served < self.io.server.limits.max_requests,
+            is_old: head.is_old,
+        };
+        if self.input.len() < head.len + BODY_ROOM {
+            self.input.resize(head.len + BODY_ROOM, 0);
+        }
+
+        let (bytes, rest) = self.input.split_at_mut(head.len);
+        let bytes: &[u8] = bytes;
+        // The parser has checked that both are UTF-8.
+        let text = |range: core::ops::Range<usize>| {
+            core::str::from_utf8(&bytes[range]).unwrap_or_default()
+        };
+        let request = Request {
+            method: head.method,
+            path: text(head.target.path),
+            query: head.target.query.map(text),
+            lines: &bytes[head.lines],
+            conditional: head.conditional,
+            content_length: match head.framing {
+                Framing::Sized(length) => Some(length),
+                Framing::Chunked => None,
+            },
+        };
+        Exchange {
+            request,
+            rest,
+            io: &mut self.io,
+            turn: &mut self.turn,
+        }
+    }
+
+    /// Answers a request that nobody else will answer, and ends the connection.
+    async fn refuse(&mut self, refusal: Refusal) -> Result<(), Error<S::Error>> {
+        self.io.server.count(|counters| counters.refused += 1);
+        self.unread = true;
+        self.turn.keep_alive = false;
+        let is_head = self.input.starts_with(b"HEAD ");
+        crate::exchange::reply(
+            &mut self.io,
+            &mut self.turn,
+            is_head,
+            refusal.status,
+            &[],
+            refusal.why.as_bytes(),
+        )
+        .await?;
+        self.io.flush().await
+    }
+}
+
+impl<S, C: Clock> Drop for Connection<'_, S, C> {
+    fn drop(&mut self) {
+        let server = self.io.server;
+        server.count(|counters| counters.open -= 1);
+        server.stop.leave(self.slot);
+    }
+}

@@ -1,0 +1,222 @@
+//! A stream with one segment's worth of output buffer before it, and the bytes of a body.
+
+use crate::chunked::Chunked;
+use crate::error::Error;
+use crate::head::Framing;
+use crate::server::{Clock, Server};
+use alloc::vec::Vec;
+use core::ops::Range;
+use embedded_io_async::{Read, Write};
+
+/// What one TCP segment carries on an ordinary Ethernet.
+///
+/// A head and a small body leave as one segment, pipelined replies share segments, and of a large body only what
+/// fills up the head's segment is copied: the rest goes to the stream from where it lies.
+const SEGMENT: usize = 1460;
+
+/// What is left of the current request's body.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Body {
+    Sized(u64),
+    Chunked(Chunked),
+}
+
+impl From<Framing> for Body {
+    fn from(framing: Framing) -> Self {
+        match framing {
+            Framing::Sized(length) => Body::Sized(length),
+            Framing::Chunked => Body::Chunked(Chunked::new()),
+        }
+    }
+}
+
+impl Body {
+    pub(crate) fn is_done(&self) -> bool {
+        match self {
+            Body::Sized(left) => *left == 0,
+            Body::Chunked(chunked) => chunked.is_done(),
+        }
+    }
+}
+
+/// Both directions of a connection, and how far the current exchange has come in each.
+pub(crate) struct Io<'s, S, C> {
+    pub(crate) server: &'s Server<C>,
+    stream: S,
+    out: Vec<u8>,
+    /// Where, behind the current head, the input lies that nobody has looked at.
+    pub(crate) pending: Range<usize>,
+    pub(crate) body: Body,
+    /// Whether the client waits for `100 Continue` before it sends the body.
+    pub(crate) expects_continue: bool,
+}
+
+impl<'s, S: Read + Write, C: Clock> Io<'s, S, C> {
+    pub(crate) fn new(server: &'s Server<C>, stream: S) -> Self {
+        let out = Vec::with_capacity(SEGMENT);
+        Self {
+            server,
+            stream,
+            out,
+            pending: 0..0,
+            body: Body::Sized(0),
+            expects_continue: false,
+        }
+    }
+
+    /// The output buffer, to append a few lines to. What goes in beyond its capacity makes it grow.
+    pub(crate) fn out(&mut self) -> &mut Vec<u8> {
+        &mut self.out
+    }
+
+    /// Sends `bytes` sooner or later: at the next flush at the latest.
+    pub(crate) async fn write(&mut self, mut bytes: &[u8]) -> Result<(), Error<S::Error>> {
+        let room = self.out.capacity() - self.out.len();
+        if bytes.len() > room {
+            let (first, rest) = bytes.split_at(room);
+            self.out.extend_from_slice(first);
+            self.send_out().await?;
+            bytes = rest;
+            if bytes.len() >= SEGMENT {
+                return send(self.server, &mut self.stream, bytes).await;
+            }
+        }
+        self.out.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Sends what has been written. Called before every wait for input.
+    pub(crate) async fn flush(&mut self) -> Result<(), Error<S::Error>> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        self.send_out().await?;
+        self.stream.flush().await.map_err(Error::Stream)
+    }
+
+    async fn send_out(&mut self) -> Result<(), Error<S::Error>> {
+        send(self.server, &mut self.stream, &self.out).await?;
+        self.out.clear();
+        Ok(())
+    }
+
+    /// Reads from the stream, without a timeout.
+    pub(crate) async fn receive(&mut self, into: &mut [u8]) -> Result<usize, Error<S::Error>> {
+        self.stream.read(into).await.map_err(Error::Stream)
+    }
+
+    /// Reads bytes of the body into `into`: zero at its end. `rest` is the input buffer behind the head.
+    pub(crate) async fn read_body(
+        &mut self,
+        rest: &mut [u8],
+        into: &mut [u8],
+    ) -> Result<usize, Error<S::Error>> {
+        while !into.is_empty() {
+            let data_left = match &mut self.body {
+                Body::Sized(left) => *left,
+                Body::Chunked(chunked) if chunked.data_left() > 0 => chunked.data_left(),
+                Body::Chunked(chunked) if !chunked.is_done() => {
+                    let taken = chunked
+                        .feed(&rest[self.pending.clone()])
+                        .map_err(Error::BadBody)?;
+                    self.pending.start += taken;
+                    if self.pending.is_empty() && !self.body.is_done() {
+                        self.pending = 0..self.receive_body(rest).await?;
+                    }
+                    continue;
+                }
+                Body::Chunked(_) => 0,
+            };
+            if data_left == 0 {
+                break;
+            }
+            let wanted = into
+                .len()
+                .min(usize::try_from(data_left).unwrap_or(usize::MAX));
+            let taken = self.take(rest, &mut into[..wanted]).await?;
+            match &mut self.body {
+                Body::Sized(left) => *left -= taken as u64,
+                Body::Chunked(chunked) => chunked.took(taken as u64),
+            }
+            return Ok(taken);
+        }
+        Ok(0)
+    }
+
+    /// Moves pending input, or what the stream has, into `into`.
+    async fn take(&mut self, rest: &[u8], into: &mut [u8]) -> Result<usize, Error<S::Error>> {
+        if self.pending.is_empty() {
+            return self.receive_body(into).await;
+        }
+        let taken = into.len().min(self.pending.len());
+        into[..taken].copy_from_slice(&rest[self.pending.start..][..taken]);
+        self.pending.start += taken;
+        Ok(taken)
+    }
+
+    async fn receive_body(&mut self, into: &mut [u8]) -> Result<usize, Error<S::Error>> {
+        if core::mem::take(&mut self.expects_continue) {
+            self.write(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
+        }
+        self.flush().await?;
+        let server = self.server;
+        match server
+            .clock
+            .timeout(server.limits.stall_timeout, self.receive(into))
+            .await
+        {
+            None => Err(Error::Stalled),
+            Some(Ok(0)) => Err(Error::Truncated),
+            Some(result) => result,
+        }
+    }
+
+    /// Whether the rest of the body may be read to get at the next request, as far as is known now.
+    pub(crate) fn is_worth_draining(&self) -> bool {
+        match self.body {
+            Body::Sized(0) => true,
+            // A client that was not told to go on may or may not send the body: where it ends nobody knows.
+            _ if self.expects_continue && self.pending.is_empty() => false,
+            Body::Sized(left) => {
+                left.saturating_sub(self.pending.len() as u64) <= self.server.limits.drain_bytes
+            }
+            Body::Chunked(_) => true,
+        }
+    }
+
+    /// Reads the rest of the body, within the limit. Returns whether that brought its end.
+    pub(crate) async fn drain(&mut self, rest: &mut [u8]) -> Result<bool, Error<S::Error>> {
+        let mut sink = [0; 256];
+        let mut budget = self.server.limits.drain_bytes + self.pending.len() as u64;
+        while !self.body.is_done() {
+            let read = self.read_body(rest, &mut sink).await? as u64;
+            if read > budget {
+                return Ok(false);
+            }
+            budget -= read;
+        }
+        Ok(true)
+    }
+}
+
+/// Sends `bytes` as the peer takes them.
+async fn send<S: Write, C: Clock>(
+    server: &Server<C>,
+    stream: &mut S,
+    mut bytes: &[u8],
+) -> Result<(), Error<S::Error>> {
+    while !bytes.is_empty() {
+        let sent = server
+            .clock
+            .timeout(server.limits.stall_timeout, stream.write(bytes))
+            .await;
+        // A stream that takes nothing and says so at once would have us ask forever.
+        let sent = sent
+            .filter(|sent| !matches!(sent, Ok(0)))
+            .ok_or(Error::Stalled)?
+            .map_err(Error::Stream)?;
+        server.count(|counters| counters.bytes_sent += sent as u64);
+        bytes = &bytes[sent..];
+    }
+    Ok(())
+}
