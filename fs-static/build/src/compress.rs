@@ -1,0 +1,135 @@
+//! Compressed variants.
+//!
+//! The best compression that there is takes its time, some ten milliseconds a page, but a page is compressed once
+//! and sent for ever. So that it is really once, results are kept in cargo's output directory by the hash of what went
+//! in; and all processors work on what is new.
+
+use crate::blob::{Hash, hash, hex};
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::num::NonZeroU64;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+/// The variants of a body that are worth having.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Compressed {
+    pub(crate) gzip: Option<Vec<u8>>,
+    pub(crate) brotli: Option<Vec<u8>>,
+}
+
+/// Compresses each of `bodies`, keeping results in the folder `cache`.
+///
+/// The cache is only a cache: where it cannot be read or written, the work is done again.
+pub(crate) fn compress_all<'a>(
+    bodies: impl Iterator<Item = &'a [u8]>,
+    cache: &Path,
+) -> HashMap<&'a [u8], Compressed> {
+    let bodies: HashMap<&[u8], Hash> = bodies.map(|body| (body, hash(body))).collect();
+    let cache = Cache { folder: cache };
+    cache.prepare(bodies.values());
+
+    let results = Mutex::new(HashMap::with_capacity(bodies.len()));
+    let queue = Mutex::new(bodies.into_iter());
+    let work = || {
+        while let Some((body, hash)) = lock(&queue).next() {
+            let worth = |variant: &Vec<u8>| is_worth(body.len(), variant.len());
+            let gzip = cache.get(&hash, "gz", || gzip(body)).filter(worth);
+            let brotli = cache.get(&hash, "br", || brotli(body)).filter(worth);
+            lock(&results).insert(body, Compressed { gzip, brotli });
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(work);
+        }
+    });
+    results.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Locks, whatever happened to another worker: if one panics, the scope panics at its end.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether a variant saves enough to pay for its own header fields (64 bytes), its place in the image and the
+/// client's work (a twentieth).
+fn is_worth(body_bytes: usize, variant_bytes: usize) -> bool {
+    variant_bytes + body_bytes.div_ceil(20).max(64) <= body_bytes
+}
+
+// Writing to memory does not fail. If it did, there would be no variant, and nothing else would be wrong.
+
+fn gzip(body: &[u8]) -> Option<Vec<u8>> {
+    // Beyond a handful of iterations the gain is below a thousandth. The header that zopfli writes has no
+    // time and no name in it.
+    const ITERATIONS: NonZeroU64 = NonZeroU64::new(5).expect("not zero");
+    let options = zopfli::Options {
+        iteration_count: ITERATIONS,
+        ..zopfli::Options::default()
+    };
+    let mut out = Vec::new();
+    zopfli::compress(options, zopfli::Format::Gzip, body, &mut out).ok()?;
+    Some(out)
+}
+
+fn brotli(mut body: &[u8]) -> Option<Vec<u8>> {
+    let params = brotli::enc::BrotliEncoderParams {
+        quality: 11,
+        // 4 MiB: the most that RFC 7932 browsers all accept is 24, and what decoders set aside grows with it.
+        lgwin: 22,
+        size_hint: body.len(),
+        ..Default::default()
+    };
+    let mut out = Vec::new();
+    brotli::BrotliCompress(&mut body, &mut out, &params).ok()?;
+    Some(out)
+}
+
+/// Results of earlier runs: files named by the hash of what was compressed.
+///
+/// Other versions of the compressors need no care: cargo gives a build with other dependencies another directory.
+struct Cache<'a> {
+    folder: &'a Path,
+}
+
+impl Cache<'_> {
+    /// Makes the folder, and deletes what belongs to contents that are gone.
+    fn prepare<'h>(&self, wanted: impl Iterator<Item = &'h Hash>) {
+        let wanted: HashSet<String> = wanted.map(|hash| hex(hash, hash.len())).collect();
+        // The folder may be there already, and what cannot be deleted does no harm.
+        let _ = fs::create_dir_all(self.folder);
+        for entry in fs::read_dir(self.folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let is_wanted = path
+                .file_stem()
+                .and_then(|stem| stem.to_str())
+                .is_some_and(|stem| wanted.contains(stem));
+            if !is_wanted {
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+
+    /// What is kept for `hash`, or else what `make` makes.
+    fn get(
+        &self,
+        hash: &Hash,
+        kind: &str,
+        make: impl FnOnce() -> Option<Vec<u8>>,
+    ) -> Option<Vec<u8>> {
+        let path = self.folder.join(hex(hash, hash.len())).with_extension(kind);
+        if let Ok(kept) = fs::read(&path) {
+            return Some(kept);
+        }
+        let made = make()?;
+        // Under its name only when complete: a build can be interrupted.
+        let partial = path.with_extension(format!("{kind}-partial"));
+        let _ = fs::write(&partial, &made).and_then(|()| fs::rename(&partial, &path));
+        Some(made)
+    }
+}
+
+#[cfg(test)]
+mod tests;

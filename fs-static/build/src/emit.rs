@@ -1,0 +1,136 @@
+//! Writes the Rust source. It refers to `xenlet_fs_static::generated`, by the name `fs_static`.
+
+use crate::blob::Place;
+use crate::head::{self, Head, Representation};
+use crate::table::Target;
+use std::collections::BTreeMap;
+
+/// As in `xenlet_fs_static::Coding`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Coding {
+    Identity,
+    Gzip,
+    Brotli,
+}
+
+impl Coding {
+    /// The value of `Content-Encoding`, where there is one.
+    fn token(self) -> Option<&'static str> {
+        match self {
+            Coding::Identity => None,
+            Coding::Gzip => Some("gzip"),
+            Coding::Brotli => Some("br"),
+        }
+    }
+}
+
+/// A file of the site, ready to be written.
+#[derive(Debug)]
+pub(crate) struct File<'a> {
+    pub(crate) path: &'a str,
+    pub(crate) content_type: String,
+    /// Identity, and the compressed ones that are worth having.
+    pub(crate) variants: Vec<Variant>,
+}
+
+/// A body of a file.
+#[derive(Debug)]
+pub(crate) struct Variant {
+    pub(crate) coding: Coding,
+    pub(crate) place: Place,
+    /// With its quotes.
+    pub(crate) etag: String,
+}
+
+/// The source of an expression of type `Tree`. The bodies are in `site.bin` beside it.
+pub(crate) fn source(
+    files: &[File<'_>],
+    table: &BTreeMap<String, Target>,
+    stored_bytes: usize,
+) -> String {
+    let mut redirects = Vec::new();
+    let mut entries = phf_codegen::Map::new();
+    entries.phf_path("fs_static::phf");
+    for (path, target) in table {
+        entries.entry(
+            path.as_str(),
+            match target {
+                Target::File(index) => format!("Entry::File(&FILES[{index}])"),
+                Target::Redirect(_) => {
+                    let location = head::percent_encode(path) + "/";
+                    redirects.push(format!(
+                        "Redirect::new({location:?}, {})",
+                        bytes(&head::redirect(&location))
+                    ));
+                    format!("Entry::Redirect(&REDIRECTS[{}])", redirects.len() - 1)
+                }
+            },
+        );
+    }
+    let not_found = files.iter().find(|file| file.path == "/404.html");
+    let not_found = not_found.map_or("None".to_owned(), |page| {
+        format!("Some({})", file(page, head::not_found))
+    });
+    format!(
+        "// Written by xenlet-fs-static-build. It depends on nothing but the paths and contents of the site.\n\
+         {{\n\
+         use fs_static::{{Coding, Entry, File, Redirect, Tree, Variant, slice}};\n\
+         static BYTES: &[u8] = include_bytes!(\"site.bin\");\n\
+         static FILES: [File; {}] = [\n{}];\n\
+         static REDIRECTS: [Redirect; {}] = [\n{}];\n\
+         static ENTRIES: fs_static::phf::Map<&str, Entry> = {};\n\
+         static NOT_FOUND: Option<File> = {not_found};\n\
+         Tree::new(&ENTRIES, &FILES, NOT_FOUND.as_ref(), {stored_bytes})\n\
+         }}\n",
+        files.len(),
+        lines(files.iter().map(|one| file(one, head::ok))),
+        redirects.len(),
+        lines(redirects.into_iter()),
+        entries.build(),
+    )
+}
+
+fn file(file: &File<'_>, head: fn(Representation<'_>) -> Head) -> String {
+    let variant = |coding| {
+        let variant = file
+            .variants
+            .iter()
+            .find(|variant| variant.coding == coding)?;
+        let Place { at, len } = variant.place;
+        let Head {
+            text,
+            fields_at,
+            validators_at,
+        } = head(Representation {
+            content_type: &file.content_type,
+            coding: coding.token(),
+            body_bytes: len,
+            etag: &variant.etag,
+            varies: file.variants.len() > 1,
+        });
+        Some(format!(
+            "Variant::new(Coding::{coding:?}, slice(BYTES, {at}, {len}), {:?}, {}, {fields_at}, {validators_at})",
+            variant.etag,
+            bytes(&text),
+        ))
+    };
+    let option =
+        |coding| variant(coding).map_or("None".to_owned(), |variant| format!("Some({variant})"));
+    format!(
+        "File::new({:?}, {:?}, {}, {}, {})",
+        file.path,
+        file.content_type,
+        variant(Coding::Identity).unwrap_or_default(),
+        option(Coding::Gzip),
+        option(Coding::Brotli),
+    )
+}
+
+/// A byte string literal.
+fn bytes(text: &str) -> String {
+    format!("b\"{}\"", text.as_bytes().escape_ascii())
+}
+
+fn lines(items: impl Iterator<Item = String>) -> String {
+    items.map(|item| item + ",\n").collect()
+}
