@@ -1,7 +1,7 @@
 //! A connection: one exchange after another.
 
 use crate::error::Error;
-use crate::exchange::{Exchange, Progress, Turn};
+use crate::exchange::{Exchange, PLAIN_TEXT, Progress, Turn};
 use crate::head::{self, Framing, Head, Refusal};
 use crate::io::{Body, Io};
 use crate::request::Request;
@@ -132,7 +132,9 @@ impl<'s, S: Read + Write, C: Clock> Connection<'s, S, C> {
             .timeout(server.limits.head_timeout, self.rest_of_head())
             .await
         else {
-            return Ok(Some(Err(Refusal {
+            // All that came may have been the rest of an empty line: nobody asked for anything then.
+            let began = !self.io.pending.is_empty();
+            return Ok(began.then_some(Err(Refusal {
                 status: Status::REQUEST_TIMEOUT,
                 why: "the request took too long to arrive",
             })));
@@ -279,8 +281,8 @@ impl<'s, S: Read + Write, C: Clock> Connection<'s, S, C> {
             &mut self.turn,
             is_head,
             refusal.status,
-            &[],
-            refusal.why.as_bytes(),
+            &[PLAIN_TEXT],
+            &[refusal.why.as_bytes(), b"\n"],
         )
         .await?;
         self.io.flush().await

@@ -11,6 +11,9 @@ use alloc::vec::Vec;
 use core::fmt::Write as _;
 use embedded_io_async::{Read, Write};
 
+/// The field that goes with text for people.
+pub const PLAIN_TEXT: (&str, &str) = ("Content-Type", "text/plain; charset=utf-8");
+
 /// How far the reply has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Progress {
@@ -96,21 +99,18 @@ impl<'c, 's, S: Read + Write, C: Clock> Exchange<'c, 's, S, C> {
         body: &[u8],
     ) -> Result<(), Error<S::Error>> {
         let is_head = self.request.method == Method::Head;
-        reply(self.io, self.turn, is_head, status, fields, body).await
+        reply(self.io, self.turn, is_head, status, fields, &[body]).await
     }
 
-    /// Replies with an error and a line of text for people.
+    /// Replies with an error and a line of text for people; the line end is added.
     ///
     /// # Errors
     ///
     /// As [`reply`](Self::reply).
     pub async fn refuse(self, status: Status, why: &str) -> Result<(), Error<S::Error>> {
-        self.respond(
-            status,
-            &[("Content-Type", "text/plain; charset=utf-8")],
-            why.as_bytes(),
-        )
-        .await
+        let is_head = self.request.method == Method::Head;
+        let body = [why.as_bytes(), b"\n"];
+        reply(self.io, self.turn, is_head, status, &[PLAIN_TEXT], &body).await
     }
 
     /// Starts a reply whose body comes in pieces: `length` bytes, or, if that is not known, chunked (to HTTP/1.0: up
@@ -149,24 +149,27 @@ impl<'c, 's, S: Read + Write, C: Clock> Exchange<'c, 's, S, C> {
     }
 }
 
-/// Sends a whole reply. Text without fields is for people, who like it to end in a line end.
+/// Sends a whole reply, with the body in parts.
 pub(crate) async fn reply<S: Read + Write, C: Clock>(
     io: &mut Io<'_, S, C>,
     turn: &mut Turn,
     is_head: bool,
     status: Status,
     fields: &[(&str, &str)],
-    body: &[u8],
+    body: &[&[u8]],
 ) -> Result<(), Error<S::Error>> {
     append_head(io.out(), status, fields)?;
     turn.progress = Progress::Sending;
+    let length: usize = body.iter().map(|part| part.len()).sum();
     if !status.is_bodiless() {
         // Writing to a Vec can't fail.
-        let _ = write!(Text(io.out()), "Content-Length: {}\r\n", body.len());
+        let _ = write!(Text(io.out()), "Content-Length: {}\r\n", length);
     }
     end_head(io, turn);
     if !is_head && !status.is_bodiless() {
-        io.write(body).await?;
+        for part in body {
+            io.write(part).await?;
+        }
     }
     turn.progress = Progress::Replied;
     Ok(())

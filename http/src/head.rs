@@ -138,18 +138,20 @@ fn explain(error: httparse::Error, bytes: &[u8]) -> Refusal {
     }
 }
 
-/// Whether the request line ends in a well-formed version (`HTTP/` digit `.` digit).
+/// Whether the request line ends in a well-formed version (`HTTP/` digit `.` digit) that is not known here.
 fn names_other_version(bytes: &[u8]) -> bool {
     let line = bytes
         .split(|&byte| byte == b'\n')
         .next()
         .unwrap_or(bytes)
         .trim_ascii_end();
-    let version = line.rsplit(|&byte| byte == b' ').next().unwrap_or(line);
-    matches!(
-        version,
-        [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9']
-    )
+    match line.rsplit(|&byte| byte == b' ').next() {
+        Some(b"HTTP/1.1" | b"HTTP/1.0") => false,
+        Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor]) => {
+            major.is_ascii_digit() && minor.is_ascii_digit()
+        }
+        _ => false,
+    }
 }
 
 /// All of a head but where its target's parts are: those need the bytes to be written to.

@@ -177,9 +177,7 @@ impl<'s, S: Read + Write, C: Clock> Io<'s, S, C> {
             Body::Sized(0) => true,
             // A client that was not told to go on may or may not send the body: where it ends nobody knows.
             _ if self.expects_continue && self.pending.is_empty() => false,
-            Body::Sized(left) => {
-                left.saturating_sub(self.pending.len() as u64) <= self.server.limits.drain_bytes
-            }
+            Body::Sized(left) => left <= self.server.limits.drain_bytes,
             Body::Chunked(_) => true,
         }
     }
@@ -187,7 +185,7 @@ impl<'s, S: Read + Write, C: Clock> Io<'s, S, C> {
     /// Reads the rest of the body, within the limit. Returns whether that brought its end.
     pub(crate) async fn drain(&mut self, rest: &mut [u8]) -> Result<bool, Error<S::Error>> {
         let mut sink = [0; 256];
-        let mut budget = self.server.limits.drain_bytes + self.pending.len() as u64;
+        let mut budget = self.server.limits.drain_bytes;
         while !self.body.is_done() {
             let read = self.read_body(rest, &mut sink).await? as u64;
             if read > budget {

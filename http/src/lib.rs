@@ -50,7 +50,7 @@ pub use conditional::Precondition;
 pub use connection::Connection;
 pub use date::http_date;
 pub use error::Error;
-pub use exchange::Exchange;
+pub use exchange::{Exchange, PLAIN_TEXT};
 pub use range::ByteRange;
 pub use request::{Method, Request};
 pub use sender::Sender;

@@ -1,0 +1,7 @@
+//! Whole connections over a stream in memory: bytes in, bytes out.
+#![allow(clippy::unwrap_used, reason = "a test that fails says so by panicking")]
+
+mod conformance;
+mod peer;
+mod properties;
+mod replies;

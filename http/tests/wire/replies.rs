@@ -1,0 +1,211 @@
+//! Replies as bytes on the wire, how they are cut into writes, and how connections end.
+
+use crate::peer::{Impatient, Peer, Then, limits, now, play_once, serve};
+use core::time::Duration;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use xenlet_http::{Counters, Error, Limits, Server, Status};
+
+fn get(path: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n").into_bytes()
+}
+
+#[test]
+fn a_ready_made_reply() {
+    let expected = "HTTP/1.1 200 OK\r\nContent-Length: 12\r\nETag: \"a\"\r\n\r\nHello there\n";
+    assert_eq!(play_once(&get("/static"), Then::Close).text(), expected);
+}
+
+#[test]
+fn a_reply_with_a_date() {
+    let server = Server::new(
+        Impatient {
+            wall: Some(Duration::from_secs(784_111_777)),
+        },
+        limits(),
+    );
+    let mut peer = Peer::new(vec![get("/ignore")], Then::Close);
+    assert_eq!(serve(&server, &mut peer), None);
+    let expected = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 7\r\n\
+                    Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\nignored";
+    assert_eq!(String::from_utf8(peer.received.take()).unwrap(), expected);
+}
+
+#[test]
+fn a_chunked_reply() {
+    let text = play_once(&get("/chunked?abcdefgh"), Then::Close).text();
+    let expected = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n\
+                    11\r\nGet /chunked Some\r\nd\r\n(\"abcdefgh\")\n\r\n0\r\n\r\n";
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn a_reply_in_few_writes() {
+    for (path, requests, writes) in [
+        // Head and body share a segment, and so do replies to pipelined requests.
+        ("/static", 1, 1),
+        ("/static", 10, 1),
+        // The first segment is full, the rest goes from where it lies.
+        ("/large", 1, 2),
+    ] {
+        let server = Server::new(Impatient::default(), limits());
+        let mut peer = Peer::new(vec![get(path).repeat(requests)], Then::Close);
+        assert_eq!(serve(&server, &mut peer), None);
+        assert_eq!(peer.writes, writes, "{requests} × {path}");
+        assert_eq!(server.counters().requests, requests as u64);
+    }
+}
+
+#[test]
+fn small_writes_change_nothing() {
+    let whole = play_once(&get("/large"), Then::Close).replies;
+    let server = Server::new(Impatient::default(), limits());
+    let mut peer = Peer::new(vec![get("/large")], Then::Close).taking(7, usize::MAX);
+    assert_eq!(serve(&server, &mut peer), None);
+    assert_eq!(peer.received.take(), whole);
+}
+
+#[test]
+fn a_peer_that_takes_nothing_is_given_up() {
+    let server = Server::new(Impatient::default(), limits());
+    let mut peer = Peer::new(vec![get("/large")], Then::Close).taking(100, 1000);
+    assert_eq!(serve(&server, &mut peer), Some(Error::Stalled));
+    assert_eq!(server.counters().bytes_sent, 1000);
+}
+
+#[test]
+fn an_exchange_without_a_reply_is_answered() {
+    let outcome = play_once(&[get("/silent"), get("/static")].concat(), Then::Close);
+    assert_eq!(outcome.codes(), [500]);
+    assert!(outcome.text().contains("Connection: close"));
+}
+
+#[test]
+fn a_reply_shorter_than_it_said_ends_the_connection() {
+    let outcome = play_once(&[get("/short"), get("/static")].concat(), Then::Close);
+    assert_eq!(outcome.codes(), [200]);
+    assert!(outcome.text().ends_with("\r\n\r\n12345"));
+}
+
+#[test]
+fn fields_cannot_be_injected() {
+    let server = Server::new(Impatient::default(), limits());
+    let mut peer = Peer::new(vec![get("/")], Then::Close);
+    let mut connection = server.connection(&mut peer);
+    let exchange = now(connection.next()).unwrap().unwrap();
+    let fields = [("X", "fine"), ("Location", "/\r\nSet-Cookie: a=b")];
+    assert_eq!(
+        now(exchange.respond(Status::OK, &fields, b"")),
+        Err(Error::Field)
+    );
+    assert!(now(connection.next()).unwrap().is_none());
+    drop(connection);
+    let text = String::from_utf8(peer.received.take()).unwrap();
+    assert!(
+        text.starts_with("HTTP/1.1 500 ") && !text.contains("Cookie") && !text.contains("fine"),
+        "{text}"
+    );
+}
+
+#[test]
+fn counters_count() {
+    let server = Server::new(Impatient::default(), limits());
+    for script in [get("/static"), b"nonsense\r\n\r\n".to_vec()] {
+        assert_eq!(
+            serve(&server, &mut Peer::new(vec![script], Then::Close)),
+            None
+        );
+    }
+    let Counters {
+        open,
+        connections,
+        requests,
+        refused,
+        bytes_sent,
+    } = server.counters();
+    assert_eq!((open, connections, requests, refused), (0, 2, 1, 1));
+    assert!(bytes_sent > 100);
+}
+
+struct Flag(AtomicUsize);
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A clock that lets everybody wait.
+struct Patient;
+
+impl xenlet_http::Clock for Patient {
+    fn wall(&self) -> Option<Duration> {
+        None
+    }
+
+    async fn timeout<F: Future>(&self, _limit: Duration, future: F) -> Option<F::Output> {
+        Some(future.await)
+    }
+}
+
+#[test]
+fn stopping_wakes_the_idle_and_spares_the_busy() {
+    let server = Server::new(Patient, Limits::default());
+    let flag = Arc::new(Flag(AtomicUsize::new(0)));
+    let waker = Waker::from(Arc::clone(&flag));
+    let mut context = Context::from_waker(&waker);
+
+    let mut idle = server.connection(Peer::new(vec![], Then::Wait));
+    let mut busy_peer = Peer::new(vec![get("/static").repeat(2)], Then::Wait);
+    let mut busy = server.connection(&mut busy_peer);
+    let exchange = now(busy.next()).unwrap().unwrap();
+    let mut emptied = pin!(server.emptied());
+    assert!(emptied.as_mut().poll(&mut context).is_pending());
+    {
+        let mut waiting = pin!(idle.next());
+        assert!(waiting.as_mut().poll(&mut context).is_pending());
+        server.stop();
+        assert_eq!(flag.0.load(Ordering::Relaxed), 1);
+        assert!(matches!(
+            waiting.as_mut().poll(&mut context),
+            Poll::Ready(Ok(None))
+        ));
+    }
+    drop(idle);
+    assert!(emptied.as_mut().poll(&mut context).is_pending());
+    // The exchange that had begun ends in order, and the pipelined one behind it is not begun.
+    now(crate::peer::answer(exchange)).unwrap();
+    assert!(now(busy.next()).unwrap().is_none());
+    drop(busy);
+    assert_eq!(flag.0.load(Ordering::Relaxed), 2);
+    assert!(emptied.as_mut().poll(&mut context).is_ready());
+    let text = String::from_utf8(busy_peer.received.take()).unwrap();
+    assert!(
+        text.contains("Connection: close") && text.ends_with("Hello there\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn nothing_is_allocated_for_a_request() {
+    // A connection keeps its buffers: their addresses stay, whatever goes through them.
+    let server = Server::new(
+        Impatient::default(),
+        Limits {
+            max_requests: u32::MAX,
+            ..limits()
+        },
+    );
+    let mut peer = Peer::new((0..50).map(|_| get("/static")).collect(), Then::Close);
+    let mut connection = server.connection(&mut peer);
+    let mut seen = None;
+    while let Some(exchange) = now(connection.next()).unwrap() {
+        let path = exchange.request().path().as_ptr();
+        assert_eq!(*seen.get_or_insert(path), path);
+        now(crate::peer::answer(exchange)).unwrap();
+    }
+    assert_eq!(server.counters().requests, 50);
+}
