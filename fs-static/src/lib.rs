@@ -32,6 +32,9 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+extern crate std;
+
 mod accept;
 mod file;
 mod tree;

@@ -2,7 +2,7 @@
 
 use crate::{Problem, Report, generate};
 use std::path::{Path, PathBuf};
-use std::{env, process};
+use std::env;
 
 /// The environment variable that names another folder than the application's own.
 pub const VARIABLE: &str = "XENLET_SITE";
@@ -12,7 +12,8 @@ pub const VARIABLE: &str = "XENLET_SITE";
 /// Both are relative to the package's own folder, or absolute. It runs again when the variable or anything
 /// in the folder changes.
 ///
-/// What cannot be embedded fails the build: each [`Problem`] becomes an error of cargo's, all at once.
+/// What cannot be embedded fails the build: each [`Problem`] becomes an error of cargo's, all at once. (The script
+/// itself ends in success: else cargo would add a page about how the script ended.)
 pub fn embed(default: impl AsRef<Path>) {
     println!("cargo::rerun-if-env-changed={VARIABLE}");
     let site = env::var_os(VARIABLE)
@@ -35,7 +36,6 @@ pub fn embed(default: impl AsRef<Path>) {
             for problem in &problems {
                 println!("cargo::error={problem}");
             }
-            process::exit(1);
         }
     }
 }

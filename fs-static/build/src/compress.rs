@@ -32,8 +32,10 @@ pub(crate) fn compress_all<'a>(
 
     let results = Mutex::new(HashMap::with_capacity(bodies.len()));
     let queue = Mutex::new(bodies.into_iter());
+    // A function of its own, so that the lock is not held while its result is worked on.
+    let next = || lock(&queue).next();
     let work = || {
-        while let Some((body, hash)) = lock(&queue).next() {
+        while let Some((body, hash)) = next() {
             let worth = |variant: &Vec<u8>| is_worth(body.len(), variant.len());
             let gzip = cache.get(&hash, "gz", || gzip(body)).filter(worth);
             let brotli = cache.get(&hash, "br", || brotli(body)).filter(worth);
