@@ -15,23 +15,34 @@ pub(crate) struct Need {
 }
 
 /// The machine emulator the rig runs in.
-pub(crate) const QEMU: Need = Need { program: "qemu-system-x86_64", package: "qemu-system-x86" };
+pub(crate) const QEMU: Need = Need {
+    program: "qemu-system-x86_64",
+    package: "qemu-system-x86",
+};
 /// The browser of the end-to-end tests.
-pub(crate) const CHROMIUM: Need = Need { program: "chromium", package: "chromium" };
+pub(crate) const CHROMIUM: Need = Need {
+    program: "chromium",
+    package: "chromium",
+};
 
 /// Makes sure that programs are there, installing their packages with apt after asking; `yes` is the answer.
 ///
 /// # Errors
 /// If something is missing and may not or can't be installed; the error says what to type.
 pub(crate) fn need(needs: &[Need], yes: bool) -> Result<()> {
-    let missing: Vec<&str> =
-        needs.iter().filter(|need| !sh::has(need.program)).map(|need| need.package).collect();
+    let missing: Vec<&str> = needs
+        .iter()
+        .filter(|need| !sh::has(need.program))
+        .map(|need| need.package)
+        .collect();
     if missing.is_empty() {
         return Ok(());
     }
     let packages = missing.join(" ");
     if !sh::has("apt-get") {
-        bail!("missing on this machine: {packages} (Debian's names). Install them with your system's own tools.");
+        bail!(
+            "missing on this machine: {packages} (Debian's names). Install them with your system's own tools."
+        );
     }
     let root = sh::output(Command::new("id").arg("-u"))?.trim() == "0";
     let prefix = if root { "" } else { "sudo " };
@@ -40,11 +51,17 @@ pub(crate) fn need(needs: &[Need], yes: bool) -> Result<()> {
         bail!("missing on this machine: {packages}. As root, type: {command}");
     }
     if !yes && !agreed(&packages, &command)? {
-        bail!("missing on this machine: {packages}. Type: {command}\nor let this command do it: add --yes");
+        bail!(
+            "missing on this machine: {packages}. Type: {command}\nor let this command do it: add --yes"
+        );
     }
     eprintln!("installing {packages}: {command}");
     let apt = |words: &[&str]| {
-        let mut line = if root { Command::new("apt-get") } else { Command::new("sudo") };
+        let mut line = if root {
+            Command::new("apt-get")
+        } else {
+            Command::new("sudo")
+        };
         if !root {
             line.arg("apt-get");
         }
@@ -75,6 +92,15 @@ mod tests {
 
     #[test]
     fn what_is_there_needs_nothing() {
-        assert!(need(&[Need { program: "sh", package: "dash" }], false).is_ok());
+        assert!(
+            need(
+                &[Need {
+                    program: "sh",
+                    package: "dash"
+                }],
+                false
+            )
+            .is_ok()
+        );
     }
 }

@@ -2,12 +2,16 @@
 #![forbid(unsafe_code)]
 
 mod commands;
+mod e2e;
 mod host;
+mod image;
 mod interrupt;
 mod project;
 mod rig;
 mod sh;
+mod tidy;
 mod ui;
+mod xen;
 
 use std::process::ExitCode;
 
@@ -15,7 +19,11 @@ use clap::{Parser, Subcommand};
 
 /// Builds, runs and tests xenlet images.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask", arg_required_else_help = true)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    arg_required_else_help = true
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -23,12 +31,27 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Build an application: a Xen image, or a program of this machine
+    Build(commands::build::Arguments),
+    /// Build an application and run it, on a real Xen by default
+    Run(commands::run::Arguments),
+    /// Run every test, those on a real Xen included
+    Test(commands::test::Arguments),
+    /// Check the rules of the tree: formatting, lints, arrows between crates, licences
+    Tidy,
+    /// Name the functions and lines of a crash report
+    Symbolize(commands::symbolize::Arguments),
     /// A real Xen and dom0 under QEMU, by hand
     Rig(commands::rig::Arguments),
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
+        Command::Build(arguments) => commands::build::run(&arguments),
+        Command::Run(arguments) => commands::run::run(&arguments),
+        Command::Test(arguments) => commands::test::run(&arguments),
+        Command::Tidy => commands::tidy::run(),
+        Command::Symbolize(arguments) => commands::symbolize::run(&arguments),
         Command::Rig(arguments) => commands::rig::run(arguments),
     };
     match result {

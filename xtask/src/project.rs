@@ -61,14 +61,13 @@ pub(crate) fn metadata(deps: bool) -> Result<serde_json::Value> {
     if !deps {
         command.arg("--no-deps");
     }
-    serde_json::from_str(&sh::output(&mut command)?).context("cargo metadata printed something that is not JSON")
+    serde_json::from_str(&sh::output(&mut command)?)
+        .context("cargo metadata printed something that is not JSON")
 }
 
 /// An application: a package in `examples/`.
 #[derive(Debug)]
 pub(crate) struct App {
-    /// The folder's name, which is also the guest's name.
-    pub(crate) name: String,
     /// Cargo's name of the package.
     pub(crate) package: String,
     /// Cargo's name of the program.
@@ -86,25 +85,41 @@ impl App {
         let mut others = Vec::new();
         for package in metadata["packages"].as_array().into_iter().flatten() {
             let manifest = Path::new(package["manifest_path"].as_str().unwrap_or_default());
-            let Some(folder) = manifest.parent().and_then(|dir| dir.strip_prefix(&examples).ok()) else { continue };
-            let program = package["targets"].as_array().into_iter().flatten().find(|target| is_program(target));
-            let (Some(program), Some(folder)) = (program, folder.to_str()) else { continue };
+            let Some(folder) = manifest
+                .parent()
+                .and_then(|dir| dir.strip_prefix(&examples).ok())
+            else {
+                continue;
+            };
+            let program = package["targets"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .find(|target| is_program(target));
+            let (Some(program), Some(folder)) = (program, folder.to_str()) else {
+                continue;
+            };
             if folder == name {
-                let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+                let text =
+                    |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
                 return Ok(Self {
-                    name: folder.into(),
                     package: text(&package["name"]),
                     program: text(&program["name"]),
                 });
             }
             others.push(folder.to_owned());
         }
-        bail!("no application `{name}`: examples/ has {}", others.join(", "));
+        bail!(
+            "no application `{name}`: examples/ has {}",
+            others.join(", ")
+        );
     }
 }
 
 fn is_program(target: &serde_json::Value) -> bool {
-    target["kind"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "bin"))
+    target["kind"]
+        .as_array()
+        .is_some_and(|kinds| kinds.iter().any(|kind| kind == "bin"))
 }
 
 #[cfg(test)]
@@ -114,7 +129,7 @@ mod tests {
     #[test]
     fn an_application_is_found_by_its_folder() {
         let app = App::find("httpd").unwrap();
-        assert_eq!((app.name.as_str(), app.package.as_str()), ("httpd", "xenlet-httpd"));
+        assert_eq!(app.package, "xenlet-httpd");
     }
 
     #[test]

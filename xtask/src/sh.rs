@@ -13,8 +13,14 @@ const TAIL_LINES: usize = 30;
 /// If it can't be started or fails; the error holds the end of what it printed.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let line = describe(command);
-    let Output { status, stdout, stderr } =
-        command.stdin(Stdio::null()).output().with_context(|| cannot_start(command))?;
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| cannot_start(command))?;
     let stdout = String::from_utf8_lossy(&stdout).into_owned();
     if !status.success() {
         let said = format!("{stdout}{}", String::from_utf8_lossy(&stderr));
@@ -51,7 +57,10 @@ pub(crate) fn tail(text: &str) -> String {
 
 fn describe(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+    words
+        .map(|word| word.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn cannot_start(command: &Command) -> String {
@@ -64,13 +73,20 @@ mod tests {
 
     #[test]
     fn a_failure_names_the_command_and_repeats_its_words() {
-        let error = output(Command::new("sh").args(["-c", "echo why >&2; exit 3"])).unwrap_err().to_string();
-        assert!(error.contains("sh -c") && error.contains("why") && error.contains('3'), "{error}");
+        let error = output(Command::new("sh").args(["-c", "echo why >&2; exit 3"]))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("sh -c") && error.contains("why") && error.contains('3'),
+            "{error}"
+        );
     }
 
     #[test]
     fn a_missing_program_is_named() {
-        let error = output(&mut Command::new("no-such-program")).unwrap_err().to_string();
+        let error = output(&mut Command::new("no-such-program"))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("no-such-program"), "{error}");
         assert!(!has("no-such-program") && has("sh"));
     }

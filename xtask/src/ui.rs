@@ -30,7 +30,11 @@ impl Phase {
         }
         spinner.set_message(name.to_string());
         spinner.enable_steady_tick(Duration::from_millis(120));
-        Self { name: name.to_string(), started: Instant::now(), spinner }
+        Self {
+            name: name.to_string(),
+            started: Instant::now(),
+            spinner,
+        }
     }
 
     /// Says what the phase is doing just now.
@@ -64,7 +68,12 @@ impl Display for Seconds {
         match seconds {
             s if s < 10.0 => write!(f, "{s:.2} s"),
             s if s < 120.0 => write!(f, "{s:.1} s"),
-            _ => write!(f, "{} min {} s", self.0.as_secs() / 60, self.0.as_secs() % 60),
+            _ => write!(
+                f,
+                "{} min {} s",
+                self.0.as_secs() / 60,
+                self.0.as_secs() % 60
+            ),
         }
     }
 }

@@ -1,3 +1,8 @@
 //! The commands, one file each.
 
+pub(crate) mod build;
 pub(crate) mod rig;
+pub(crate) mod run;
+pub(crate) mod symbolize;
+pub(crate) mod test;
+pub(crate) mod tidy;

@@ -9,7 +9,9 @@ use crate::rig::{Accel, Options, Rig, folder};
 
 /// `cargo xtask rig …`
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  cargo xtask rig up\n  cargo xtask rig exec xl list\n  cargo xtask rig shell\n  cargo xtask rig down")]
+#[command(
+    after_help = "Examples:\n  cargo xtask rig up\n  cargo xtask rig exec xl list\n  cargo xtask rig shell\n  cargo xtask rig down"
+)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     action: Action,
@@ -51,11 +53,16 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
             let (rig, new) = Rig::up(Options { yes, fresh, accel })?;
             let (mib, guests) = rig.memory();
             let state = if new { "up" } else { "up already" };
-            println!("the rig is {state}: QEMU is process {}, {mib} MiB, {guests} MiB for guests", rig.pid());
+            println!(
+                "the rig is {state}: QEMU is process {}, {mib} MiB, {guests} MiB for guests",
+                rig.pid()
+            );
         }
         Action::Shell => running()?.channel().shell()?,
         Action::Exec { command } => {
-            let done = running()?.channel().exec(&command.join(" "), Duration::from_secs(3600))?;
+            let done = running()?
+                .channel()
+                .exec(&command.join(" "), Duration::from_secs(3600))?;
             println!("{}", done.text.trim_end());
             if done.status != 0 {
                 bail!("dom0 says: exit status {}", done.status);
@@ -65,8 +72,17 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
             None => println!("the rig is down"),
             Some(rig) => {
                 let (mib, guests) = rig.memory();
-                println!("the rig is up: QEMU is process {}, {mib} MiB, {guests} MiB for guests", rig.pid());
-                println!("{}", rig.channel().exec("xl list", Duration::from_secs(30))?.text.trim_end());
+                println!(
+                    "the rig is up: QEMU is process {}, {mib} MiB, {guests} MiB for guests",
+                    rig.pid()
+                );
+                println!(
+                    "{}",
+                    rig.channel()
+                        .exec("xl list", Duration::from_secs(30))?
+                        .text
+                        .trim_end()
+                );
                 println!("logs: {}", folder().display());
             }
         },

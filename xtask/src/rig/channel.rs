@@ -48,7 +48,10 @@ impl Channel {
         let size = terminal(&["size"]).unwrap_or_else(|_| "24 80".into());
         let mut words = size.split_whitespace();
         let (rows, columns) = (words.next().unwrap_or("24"), words.next().unwrap_or("80"));
-        let mut stream = self.open("shell", &format!("export TERM=xterm; stty rows {rows} columns {columns}"))?;
+        let mut stream = self.open(
+            "shell",
+            &format!("export TERM=xterm; stty rows {rows} columns {columns}"),
+        )?;
         terminal(&["raw", "-echo"])?;
         let mut keys = stream.try_clone()?;
         std::thread::spawn(move || {
@@ -61,18 +64,32 @@ impl Channel {
     }
 
     fn open(&self, wanted: &str, script: &str) -> Result<TcpStream> {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).context("cannot reach dom0")?;
+        let mut stream =
+            TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).context("cannot reach dom0")?;
         stream.set_nodelay(true)?;
-        write!(stream, "{}\n{wanted}\n{}\n{script}", self.token, script.len())?;
+        write!(
+            stream,
+            "{}\n{wanted}\n{}\n{script}",
+            self.token,
+            script.len()
+        )?;
         Ok(stream)
     }
 }
 
 /// Runs `stty` on this terminal.
 fn terminal(words: &[&str]) -> Result<String> {
-    let output = Command::new("stty").args(words).stdin(Stdio::inherit()).output().context("cannot start `stty`")?;
+    let output = Command::new("stty")
+        .args(words)
+        .stdin(Stdio::inherit())
+        .output()
+        .context("cannot start `stty`")?;
     if !output.status.success() {
-        bail!("stty {}: {}", words.join(" "), String::from_utf8_lossy(&output.stderr));
+        bail!(
+            "stty {}: {}",
+            words.join(" "),
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
@@ -84,13 +101,20 @@ fn read_all(stream: &mut TcpStream, deadline: Instant) -> Result<Vec<u8>> {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             let _ = stream.shutdown(Shutdown::Both);
-            bail!("it did not finish in time; so far it said:\n{}", String::from_utf8_lossy(&all));
+            bail!(
+                "it did not finish in time; so far it said:\n{}",
+                String::from_utf8_lossy(&all)
+            );
         }
         stream.set_read_timeout(Some(left))?;
         match stream.read(&mut part) {
             Ok(0) => return Ok(all),
             Ok(count) => all.extend_from_slice(&part[..count]),
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) => {}
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+                ) => {}
             Err(error) => return Err(error.into()),
         }
     }
@@ -99,9 +123,14 @@ fn read_all(stream: &mut TcpStream, deadline: Instant) -> Result<Vec<u8>> {
 /// Takes the last line, the exit status, off the answer.
 fn parse(answer: &[u8]) -> Result<Done> {
     let answer = String::from_utf8_lossy(answer);
-    let (text, status) =
-        answer.strip_suffix('\n').and_then(|rest| rest.rsplit_once('\n')).context("no exit status")?;
-    Ok(Done { status: status.parse().context("no exit status")?, text: text.to_owned() })
+    let (text, status) = answer
+        .strip_suffix('\n')
+        .and_then(|rest| rest.rsplit_once('\n'))
+        .context("no exit status")?;
+    Ok(Done {
+        status: status.parse().context("no exit status")?,
+        text: text.to_owned(),
+    })
 }
 
 #[cfg(test)]

@@ -7,10 +7,16 @@ use std::collections::BTreeMap;
 #[derive(Debug)]
 pub(crate) enum Entry {
     Folder,
-    File { executable: bool, bytes: Vec<u8> },
+    File {
+        executable: bool,
+        bytes: Vec<u8>,
+    },
     Link(String),
     /// A character device.
-    Device { major: u32, minor: u32 },
+    Device {
+        major: u32,
+        minor: u32,
+    },
 }
 
 /// Names (relative, without a leading slash) and what they are. The order makes folders come before their content.
@@ -19,7 +25,8 @@ pub(crate) type Tree = BTreeMap<String, Entry>;
 /// Adds an entry and the folders that lead to it.
 pub(crate) fn insert(tree: &mut Tree, name: &str, entry: Entry) {
     for (slash, _) in name.match_indices('/') {
-        tree.entry(name[..slash].to_owned()).or_insert(Entry::Folder);
+        tree.entry(name[..slash].to_owned())
+            .or_insert(Entry::Folder);
     }
     tree.insert(name.to_owned(), entry);
 }
@@ -30,8 +37,14 @@ pub(crate) fn archive(tree: &Tree) -> Vec<u8> {
     for (inode, (name, entry)) in (1..).zip(tree) {
         let (mode, data, device): (u32, &[u8], (u32, u32)) = match entry {
             Entry::Folder => (0o040_755, &[], (0, 0)),
-            Entry::File { executable: true, bytes } => (0o100_755, bytes, (0, 0)),
-            Entry::File { executable: false, bytes } => (0o100_644, bytes, (0, 0)),
+            Entry::File {
+                executable: true,
+                bytes,
+            } => (0o100_755, bytes, (0, 0)),
+            Entry::File {
+                executable: false,
+                bytes,
+            } => (0o100_644, bytes, (0, 0)),
             Entry::Link(to) => (0o120_777, to.as_bytes(), (0, 0)),
             Entry::Device { major, minor } => (0o020_600, &[], (*major, *minor)),
         };
@@ -80,7 +93,14 @@ mod tests {
     #[test]
     fn one_small_file_byte_for_byte() {
         let mut tree = Tree::new();
-        insert(&mut tree, "hi", Entry::File { executable: false, bytes: b"x\n".to_vec() });
+        insert(
+            &mut tree,
+            "hi",
+            Entry::File {
+                executable: false,
+                bytes: b"x\n".to_vec(),
+            },
+        );
         let bytes = archive(&tree);
         let head = "07070100000001000081a400000000000000000000000100000000000000020000000000000000000000000000000000000003\
                     00000000";

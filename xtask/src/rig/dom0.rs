@@ -19,16 +19,53 @@ const SHELL: &str = include_str!("dom0/shell.sh");
 
 /// Programs by name, looked for in the usual folders and in Xen's own. busybox is the rest of the system.
 const PROGRAMS: &[&str] = &[
-    "busybox", "bash", "stat", "flock", "losetup", "ip", "bridge", "socat", "curl", "wrk",
-    "xl", "xenstored", "xenconsoled", "xenconsole", "xen-init-dom0", "libxl-save-helper",
-    "xenstore", "xenstore-read", "xenstore-write", "xenstore-ls", "xenstore-list", "xenstore-rm",
-    "xenstore-exists", "xenstore-watch", "xenstore-chmod", "xenstore-control", "xentop", "xenctx", "lsevtchn",
+    "busybox",
+    "bash",
+    "stat",
+    "flock",
+    "losetup",
+    "ip",
+    "bridge",
+    "socat",
+    "curl",
+    "wrk",
+    "xl",
+    "xenstored",
+    "xenconsoled",
+    "xenconsole",
+    "xen-init-dom0",
+    "libxl-save-helper",
+    "xenstore",
+    "xenstore-read",
+    "xenstore-write",
+    "xenstore-ls",
+    "xenstore-list",
+    "xenstore-rm",
+    "xenstore-exists",
+    "xenstore-watch",
+    "xenstore-chmod",
+    "xenstore-control",
+    "xentop",
+    "xenctx",
+    "lsevtchn",
 ];
 
 /// Kernel modules by name; what they depend on comes with them.
 const MODULES: &[&str] = &[
-    "xen-evtchn", "xen-gntdev", "xen-gntalloc", "xen-privcmd", "xenfs", "xen-netback", "xen-blkback",
-    "loop", "bridge", "tun", "virtio_pci", "virtio_net", "9p", "9pnet_virtio",
+    "xen-evtchn",
+    "xen-gntdev",
+    "xen-gntalloc",
+    "xen-privcmd",
+    "xenfs",
+    "xen-netback",
+    "xen-blkback",
+    "loop",
+    "bridge",
+    "tun",
+    "virtio_pci",
+    "virtio_net",
+    "9p",
+    "9pnet_virtio",
 ];
 
 /// Folders where Debian keeps programs.
@@ -67,9 +104,15 @@ pub(crate) fn prepare(dir: &Path, packages: &Packages) -> Result<Dom0> {
     let root = &packages.root;
     let compressed = only_match(&root.join("boot"), "xen-", "-amd64.gz")?;
     let mut xen = fs::File::create(&dom0.xen)?;
-    std::io::copy(&mut flate2::read::GzDecoder::new(fs::File::open(&compressed)?), &mut xen)
-        .with_context(|| format!("cannot unpack {}", compressed.display()))?;
-    fs::copy(only_match(&root.join("boot"), "vmlinuz-", "-amd64")?, &dom0.kernel)?;
+    std::io::copy(
+        &mut flate2::read::GzDecoder::new(fs::File::open(&compressed)?),
+        &mut xen,
+    )
+    .with_context(|| format!("cannot unpack {}", compressed.display()))?;
+    fs::copy(
+        only_match(&root.join("boot"), "vmlinuz-", "-amd64")?,
+        &dom0.kernel,
+    )?;
     let temporary = boot.join("dom0.img.new");
     fs::write(&temporary, cpio::archive(&tree(root)?))?;
     fs::rename(temporary, &dom0.initramfs)?;
@@ -94,12 +137,31 @@ fn tree(root: &Path) -> Result<Tree> {
     for name in ["bin", "sbin", "lib", "lib64"] {
         cpio::insert(&mut tree, name, Entry::Link(format!("usr/{name}")));
     }
-    for name in ["dev", "proc", "sys", "run", "tmp", "root", "share", "var/lib/xen", "var/log/xen", "usr/lib64"] {
+    for name in [
+        "dev",
+        "proc",
+        "sys",
+        "run",
+        "tmp",
+        "root",
+        "share",
+        "var/lib/xen",
+        "var/log/xen",
+        "usr/lib64",
+    ] {
         cpio::insert(&mut tree, name, Entry::Folder);
     }
     // The kernel opens this before anything is mounted on /dev.
-    cpio::insert(&mut tree, "dev/console", Entry::Device { major: 5, minor: 1 });
-    cpio::insert(&mut tree, "etc/passwd", text("root:x:0:0:root:/root:/bin/bash\n", false));
+    cpio::insert(
+        &mut tree,
+        "dev/console",
+        Entry::Device { major: 5, minor: 1 },
+    );
+    cpio::insert(
+        &mut tree,
+        "etc/passwd",
+        text("root:x:0:0:root:/root:/bin/bash\n", false),
+    );
     cpio::insert(&mut tree, "etc/group", text("root:x:0:\n", false));
     cpio::insert(&mut tree, "init", text(INIT, true));
     cpio::insert(&mut tree, "usr/lib/xenlet/serve", text(SERVE, true));
@@ -116,7 +178,10 @@ fn tree(root: &Path) -> Result<Tree> {
 }
 
 fn text(content: &str, executable: bool) -> Entry {
-    Entry::File { executable, bytes: content.into() }
+    Entry::File {
+        executable,
+        bytes: content.into(),
+    }
 }
 
 fn add_folder(tree: &mut Tree, root: &Path, folder: &str) -> Result<()> {
@@ -127,7 +192,14 @@ fn add_folder(tree: &mut Tree, root: &Path, folder: &str) -> Result<()> {
             add_folder(tree, root, &name)?;
         } else {
             let bytes = fs::read(path)?;
-            cpio::insert(tree, &name, Entry::File { executable: bytes.starts_with(b"#!"), bytes });
+            cpio::insert(
+                tree,
+                &name,
+                Entry::File {
+                    executable: bytes.starts_with(b"#!"),
+                    bytes,
+                },
+            );
         }
     }
     Ok(())
@@ -135,12 +207,22 @@ fn add_folder(tree: &mut Tree, root: &Path, folder: &str) -> Result<()> {
 
 /// Adds a program under the name of the folder it was found in, and its libraries.
 fn add_program(tree: &mut Tree, root: &Path, folders: &[PathBuf], name: &str) -> Result<()> {
-    let found = folders.iter().map(|folder| folder.join(name)).find(|path| path.symlink_metadata().is_ok());
+    let found = folders
+        .iter()
+        .map(|folder| folder.join(name))
+        .find(|path| path.symlink_metadata().is_ok());
     let path = found.with_context(|| format!("no program `{name}` in the packages"))?;
     let bytes = fs::read(resolve(root, &path)?)?;
     add_libraries(tree, root, &bytes).with_context(|| format!("cannot read {}", path.display()))?;
     let inside = path.strip_prefix(root)?.to_string_lossy();
-    cpio::insert(tree, &merged(&inside), Entry::File { executable: true, bytes });
+    cpio::insert(
+        tree,
+        &merged(&inside),
+        Entry::File {
+            executable: true,
+            bytes,
+        },
+    );
     Ok(())
 }
 
@@ -149,16 +231,28 @@ fn add_libraries(tree: &mut Tree, root: &Path, bytes: &[u8]) -> Result<()> {
         // An interpreter is named by its path, a library by its name alone.
         let mut candidates = match name.strip_prefix('/') {
             Some(path) => vec![path.to_owned()],
-            None => LIBRARY_FOLDERS.iter().map(|folder| format!("{folder}/{name}")).collect(),
+            None => LIBRARY_FOLDERS
+                .iter()
+                .map(|folder| format!("{folder}/{name}"))
+                .collect(),
         };
         candidates.retain(|candidate| root.join(candidate).symlink_metadata().is_ok());
-        let candidate = candidates.first().with_context(|| format!("no library {name} in the packages"))?;
+        let candidate = candidates
+            .first()
+            .with_context(|| format!("no library {name} in the packages"))?;
         let inside = merged(candidate);
         if tree.contains_key(&inside) {
             continue;
         }
         let bytes = fs::read(resolve(root, &root.join(candidate))?)?;
-        cpio::insert(tree, &inside, Entry::File { executable: true, bytes: bytes.clone() });
+        cpio::insert(
+            tree,
+            &inside,
+            Entry::File {
+                executable: true,
+                bytes: bytes.clone(),
+            },
+        );
         add_libraries(tree, root, &bytes)?;
     }
     Ok(())
@@ -175,7 +269,11 @@ fn add_modules(tree: &mut Tree, root: &Path) -> Result<()> {
     for name in MODULES {
         add_module(tree, &files, &built_in, name, &mut seen, &mut order)?;
     }
-    cpio::insert(tree, "usr/lib/modules/order", text(&(order.join("\n") + "\n"), false));
+    cpio::insert(
+        tree,
+        "usr/lib/modules/order",
+        text(&(order.join("\n") + "\n"), false),
+    );
     Ok(())
 }
 
@@ -192,7 +290,10 @@ fn add_module(
         return Ok(());
     }
     let is_it = |stem: &str| stem.replace('-', "_") == canonical;
-    let stem = |path: &Path| path.file_stem().is_some_and(|stem| is_it(&stem.to_string_lossy()));
+    let stem = |path: &Path| {
+        path.file_stem()
+            .is_some_and(|stem| is_it(&stem.to_string_lossy()))
+    };
     let Some(path) = files.iter().find(|path| stem(path)) else {
         if built_in.lines().any(|line| stem(Path::new(line))) {
             return Ok(());
@@ -200,10 +301,19 @@ fn add_module(
         bail!("no kernel module `{name}` in the packages");
     };
     let bytes = fs::read(path)?;
-    for needed in elf::module_needs(&bytes).with_context(|| format!("cannot read {}", path.display()))? {
+    for needed in
+        elf::module_needs(&bytes).with_context(|| format!("cannot read {}", path.display()))?
+    {
         add_module(tree, files, built_in, &needed, seen, order)?;
     }
-    cpio::insert(tree, &format!("usr/lib/modules/{canonical}.ko"), Entry::File { executable: false, bytes });
+    cpio::insert(
+        tree,
+        &format!("usr/lib/modules/{canonical}.ko"),
+        Entry::File {
+            executable: false,
+            bytes,
+        },
+    );
     order.push(canonical);
     Ok(())
 }
@@ -233,9 +343,15 @@ fn merged(inside: &str) -> String {
 fn resolve(root: &Path, path: &Path) -> Result<PathBuf> {
     let mut path = path.to_path_buf();
     for _ in 0..16 {
-        let Ok(to) = fs::read_link(&path) else { return Ok(path) };
+        let Ok(to) = fs::read_link(&path) else {
+            return Ok(path);
+        };
         path = if to.is_absolute() {
-            root.join(to.components().filter(|part| *part != Component::RootDir).collect::<PathBuf>())
+            root.join(
+                to.components()
+                    .filter(|part| *part != Component::RootDir)
+                    .collect::<PathBuf>(),
+            )
         } else {
             path.parent().unwrap_or(root).join(to)
         };
@@ -245,12 +361,16 @@ fn resolve(root: &Path, path: &Path) -> Result<PathBuf> {
 
 /// The one entry of a folder whose name begins and ends so; the last in order where there are several.
 fn only_match(folder: &Path, start: &str, end: &str) -> Result<PathBuf> {
-    let names = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let names =
+        fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
     let matches = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         name.starts_with(start) && name.ends_with(end)
     };
-    let found = names.filter_map(|entry| Some(entry.ok()?.path())).filter(matches).max();
+    let found = names
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(matches)
+        .max();
     found.with_context(|| format!("no {start}*{end} in {}", folder.display()))
 }
 
@@ -260,8 +380,14 @@ mod tests {
 
     #[test]
     fn folders_are_merged_into_usr() {
-        assert_eq!(merged("lib/x86_64-linux-gnu/libc.so.6"), "usr/lib/x86_64-linux-gnu/libc.so.6");
-        assert_eq!(merged("lib64/ld-linux-x86-64.so.2"), "usr/lib64/ld-linux-x86-64.so.2");
+        assert_eq!(
+            merged("lib/x86_64-linux-gnu/libc.so.6"),
+            "usr/lib/x86_64-linux-gnu/libc.so.6"
+        );
+        assert_eq!(
+            merged("lib64/ld-linux-x86-64.so.2"),
+            "usr/lib64/ld-linux-x86-64.so.2"
+        );
         assert_eq!(merged("usr/bin/curl"), "usr/bin/curl");
         assert_eq!(merged("library/x"), "library/x");
     }

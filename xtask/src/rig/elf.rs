@@ -21,13 +21,20 @@ pub(crate) fn needs(bytes: &[u8]) -> Result<Vec<String>> {
     for header in headers {
         match header.p_type(endian) {
             PT_INTERP => {
-                let path = header.interpreter(endian, bytes)?.context("an interpreter without a name")?;
+                let path = header
+                    .interpreter(endian, bytes)?
+                    .context("an interpreter without a name")?;
                 names.push(String::from_utf8_lossy(path).into_owned());
             }
             PT_DYNAMIC => {
-                let Some((entries, strings)) = sections.dynamic(endian, bytes)? else { continue };
+                let Some((entries, strings)) = sections.dynamic(endian, bytes)? else {
+                    continue;
+                };
                 let strings = sections.strings(endian, bytes, strings)?;
-                for entry in entries.iter().filter(|entry| entry.d_tag(endian) == DT_NEEDED) {
+                for entry in entries
+                    .iter()
+                    .filter(|entry| entry.d_tag(endian) == DT_NEEDED)
+                {
                     let name = entry.string(endian, strings)?;
                     names.push(String::from_utf8_lossy(name).into_owned());
                 }
@@ -44,10 +51,19 @@ pub(crate) fn needs(bytes: &[u8]) -> Result<Vec<String>> {
 /// If this is not an ELF file with such a section.
 pub(crate) fn module_needs(bytes: &[u8]) -> Result<Vec<String>> {
     let file = object::File::parse(bytes)?;
-    let section = file.section_by_name(".modinfo").context("no .modinfo section")?;
+    let section = file
+        .section_by_name(".modinfo")
+        .context("no .modinfo section")?;
     let info = String::from_utf8_lossy(section.data()?).into_owned();
-    let depends = info.split('\0').find_map(|word| word.strip_prefix("depends=")).unwrap_or_default();
-    Ok(depends.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect())
+    let depends = info
+        .split('\0')
+        .find_map(|word| word.strip_prefix("depends="))
+        .unwrap_or_default();
+    Ok(depends
+        .split(',')
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect())
 }
 
 #[cfg(test)]
@@ -59,7 +75,10 @@ mod tests {
         let bytes = std::fs::read(std::env::current_exe().unwrap()).unwrap();
         let names = needs(&bytes).unwrap();
         assert!(names.iter().any(|name| name == "libc.so.6"), "{names:?}");
-        assert!(names.iter().any(|name| name.contains("ld-linux")), "{names:?}");
+        assert!(
+            names.iter().any(|name| name.contains("ld-linux")),
+            "{names:?}"
+        );
     }
 
     #[test]

@@ -90,7 +90,8 @@ impl Rig {
     /// The rig that runs now, if one does.
     pub(crate) fn running() -> Option<Self> {
         let dir = folder();
-        let state: State = serde_json::from_str(&fs::read_to_string(dir.join("state.json")).ok()?).ok()?;
+        let state: State =
+            serde_json::from_str(&fs::read_to_string(dir.join("state.json")).ok()?).ok()?;
         let rig = Self { dir, state };
         rig.alive().then_some(rig)
     }
@@ -127,7 +128,15 @@ impl Rig {
         fs::write(share.join("token"), &token)?;
         let mib = memory()?;
         let mut qemu = start_qemu(&dir, dom0, accel, mib)?;
-        let mut rig = Self { dir, state: State { pid: qemu.id(), port: 0, token, mib } };
+        let mut rig = Self {
+            dir,
+            state: State {
+                pid: qemu.id(),
+                port: 0,
+                token,
+                mib,
+            },
+        };
         let result = rig.await_dom0(&mut qemu);
         if result.is_err() {
             let _ = qemu.kill();
@@ -147,7 +156,10 @@ impl Rig {
             interrupt::check()?;
             if let Some(status) = qemu.try_wait()? {
                 let said = fs::read_to_string(self.dir.join("qemu.log")).unwrap_or_default();
-                bail!("QEMU ended ({status}): {said}\nthe last words of Xen and dom0:\n{}", self.serial_tail());
+                bail!(
+                    "QEMU ended ({status}): {said}\nthe last words of Xen and dom0:\n{}",
+                    self.serial_tail()
+                );
             }
             if self.state.port == 0 {
                 self.state.port = self.forward(0, CONTROL).unwrap_or(0);
@@ -173,7 +185,10 @@ impl Rig {
 
     /// The way to run something in dom0.
     pub(crate) fn channel(&self) -> Channel {
-        Channel { port: self.state.port, token: self.state.token.clone() }
+        Channel {
+            port: self.state.port,
+            token: self.state.token.clone(),
+        }
     }
 
     /// The folder dom0 sees as `/share`.
@@ -183,7 +198,10 @@ impl Rig {
 
     /// The machine's memory and what of it guests can have, MiB.
     pub(crate) fn memory(&self) -> (u64, u64) {
-        (self.state.mib, self.state.mib.saturating_sub(DOM0_MIB + XEN_MIB))
+        (
+            self.state.mib,
+            self.state.mib.saturating_sub(DOM0_MIB + XEN_MIB),
+        )
     }
 
     /// QEMU's process id.
@@ -202,10 +220,15 @@ impl Rig {
     /// If the port is taken.
     pub(crate) fn forward(&self, port: u16, to: &str) -> Result<u16> {
         let port = match port {
-            0 => TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port(),
+            0 => TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
+                .local_addr()?
+                .port(),
             port => port,
         };
-        let said = qmp::monitor(self.state.pid, &format!("hostfwd_add tcp:127.0.0.1:{port}-{to}"))?;
+        let said = qmp::monitor(
+            self.state.pid,
+            &format!("hostfwd_add tcp:127.0.0.1:{port}-{to}"),
+        )?;
         if !said.is_empty() {
             bail!("cannot forward 127.0.0.1:{port} to {to}: is the port taken? QEMU says: {said}");
         }
@@ -217,7 +240,11 @@ impl Rig {
     /// # Errors
     /// If QEMU can't be reached.
     pub(crate) fn unforward(&self, port: u16) -> Result<()> {
-        qmp::monitor(self.state.pid, &format!("hostfwd_remove tcp:127.0.0.1:{port}")).map(drop)
+        qmp::monitor(
+            self.state.pid,
+            &format!("hostfwd_remove tcp:127.0.0.1:{port}"),
+        )
+        .map(drop)
     }
 
     /// Ends QEMU, and with it everything that runs on it.
@@ -233,7 +260,11 @@ impl Rig {
                 return Ok(());
             }
             if patience == 50 {
-                sh::output(Command::new("kill").arg("-9").arg(self.state.pid.to_string()))?;
+                sh::output(
+                    Command::new("kill")
+                        .arg("-9")
+                        .arg(self.state.pid.to_string()),
+                )?;
             }
             sleep(Duration::from_millis(100));
         }
@@ -252,7 +283,12 @@ pub(crate) struct Options {
 }
 
 fn start_qemu(dir: &Path, dom0: &dom0::Dom0, accel: Accel, mib: u64) -> Result<Child> {
-    let inside = |path: &Path| path.strip_prefix(dir).unwrap_or(path).to_string_lossy().into_owned();
+    let inside = |path: &Path| {
+        path.strip_prefix(dir)
+            .unwrap_or(path)
+            .to_string_lossy()
+            .into_owned()
+    };
     // Paths are relative to the rig's folder, in which QEMU runs: a comma in the project's path would end an option.
     let modules = format!(
         "{} console=hvc0 earlyprintk=xen loglevel=6 panic=1,{}",
@@ -267,8 +303,25 @@ fn start_qemu(dir: &Path, dom0: &dom0::Dom0, accel: Accel, mib: u64) -> Result<C
     let log = File::create(dir.join("qemu.log"))?;
     Command::new(host::QEMU.program)
         .current_dir(dir)
-        .args(["-name", "xenlet-rig", "-accel", accel, "-cpu", cpu, "-smp", "2", "-m", &mib.to_string()])
-        .args(["-display", "none", "-no-reboot", "-serial", "file:serial.log"])
+        .args([
+            "-name",
+            "xenlet-rig",
+            "-accel",
+            accel,
+            "-cpu",
+            cpu,
+            "-smp",
+            "2",
+            "-m",
+            &mib.to_string(),
+        ])
+        .args([
+            "-display",
+            "none",
+            "-no-reboot",
+            "-serial",
+            "file:serial.log",
+        ])
         .args(["-qmp", &format!("unix:{},server=on,wait=off", qmp::SOCKET)])
         .args(["-kernel", &inside(&dom0.xen), "-initrd", &modules])
         .arg("-append")
@@ -278,7 +331,12 @@ fn start_qemu(dir: &Path, dom0: &dom0::Dom0, accel: Accel, mib: u64) -> Result<C
         ))
         .args(["-fsdev", "local,id=share,path=share,security_model=none"])
         .args(["-device", "virtio-9p-pci,fsdev=share,mount_tag=share"])
-        .args(["-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile="])
+        .args([
+            "-netdev",
+            "user,id=net",
+            "-device",
+            "virtio-net-pci,netdev=net,romfile=",
+        ])
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)
@@ -294,7 +352,9 @@ fn memory() -> Result<u64> {
 }
 
 fn available_mib(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let line = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
     Some(line.trim().trim_end_matches(" kB").parse::<u64>().ok()? / 1024)
 }
 
@@ -313,7 +373,10 @@ fn choose_memory(available: u64) -> Result<u64> {
 
 /// 32 hexadecimal digits that nobody else knows.
 fn token() -> Result<String> {
-    let uuid = || fs::read_to_string("/proc/sys/kernel/random/uuid").context("no random numbers from the kernel");
+    let uuid = || {
+        fs::read_to_string("/proc/sys/kernel/random/uuid")
+            .context("no random numbers from the kernel")
+    };
     Ok(uuid()?.chars().filter(char::is_ascii_hexdigit).collect())
 }
 
@@ -327,7 +390,12 @@ mod tests {
         assert_eq!(available_mib(text), Some(16384));
         assert_eq!(choose_memory(16384).unwrap(), 6144);
         assert_eq!(choose_memory(4000).unwrap(), 4096);
-        assert!(choose_memory(1000).unwrap_err().to_string().contains("1000 MiB"));
+        assert!(
+            choose_memory(1000)
+                .unwrap_err()
+                .to_string()
+                .contains("1000 MiB")
+        );
     }
 
     #[test]

@@ -70,12 +70,23 @@ pub(crate) fn fetch(dir: &Path, fresh: bool) -> Result<Packages> {
     remove_if_there(&fresh_root)?;
     fs::create_dir_all(&fresh_root)?;
     for archive in &archives {
-        sh::output(Command::new("dpkg-deb").arg("-x").arg(archive).arg(&fresh_root))?;
+        sh::output(
+            Command::new("dpkg-deb")
+                .arg("-x")
+                .arg(archive)
+                .arg(&fresh_root),
+        )?;
     }
     remove_if_there(&root)?;
     fs::rename(&fresh_root, &root)?;
-    let names = archives.iter().filter_map(|path| path.file_name()).map(|name| name.to_string_lossy());
-    let versions = std::iter::once(wanted.into()).chain(names).collect::<Vec<_>>().join("\n");
+    let names = archives
+        .iter()
+        .filter_map(|path| path.file_name())
+        .map(|name| name.to_string_lossy());
+    let versions = std::iter::once(wanted.into())
+        .chain(names)
+        .collect::<Vec<_>>()
+        .join("\n");
     fs::write(&list, &versions)?;
     for archive in archives {
         fs::remove_file(archive)?; // 110 MB that `root` now holds
@@ -92,16 +103,26 @@ fn download(apt: &Path) -> Result<Vec<PathBuf>> {
     }
     fs::write(apt.join("status"), "")?; // the empty system
     phase.detail("reading package lists");
-    sh::output(private(apt, "apt-get").arg("update")).context("apt cannot read its package lists")?;
+    sh::output(private(apt, "apt-get").arg("update"))
+        .context("apt cannot read its package lists")?;
     let names = sh::output(private(apt, "apt-cache").args(["pkgnames", "xen-hypervisor-"]))?;
-    let version = newest_xen(&names)
-        .context("apt offers no xen-hypervisor-*-amd64 package: add Debian's `main` to its sources")?;
+    let version = newest_xen(&names).context(
+        "apt offers no xen-hypervisor-*-amd64 package: add Debian's `main` to its sources",
+    )?;
     phase.detail(format!("Xen {version} and what it needs, about 110 MB"));
     let archives = apt.join("cache/archives");
     sh::output(
         private(apt, "apt-get")
-            .args(["install", "--yes", "--download-only", "--no-install-recommends"])
-            .args([format!("xen-hypervisor-{version}-amd64"), format!("xen-utils-{version}")])
+            .args([
+                "install",
+                "--yes",
+                "--download-only",
+                "--no-install-recommends",
+            ])
+            .args([
+                format!("xen-hypervisor-{version}-amd64"),
+                format!("xen-utils-{version}"),
+            ])
             .args(WANTED),
     )
     .context("apt cannot download the rig's packages")?;
@@ -130,14 +151,23 @@ fn private(apt: &Path, program: &str) -> Command {
     ] {
         command.arg("-o").arg(option);
     }
-    command.env("DEBIAN_FRONTEND", "noninteractive").env("LC_ALL", "C");
+    command
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .env("LC_ALL", "C");
     command
 }
 
 /// The highest version among names like `xen-hypervisor-4.17-amd64`.
 fn newest_xen(names: &str) -> Option<String> {
-    let versions = names.lines().filter_map(|name| name.strip_prefix("xen-hypervisor-")?.strip_suffix("-amd64"));
-    let numbers = |version: &str| version.split('.').map(str::parse).collect::<Result<Vec<u32>, _>>();
+    let versions = names
+        .lines()
+        .filter_map(|name| name.strip_prefix("xen-hypervisor-")?.strip_suffix("-amd64"));
+    let numbers = |version: &str| {
+        version
+            .split('.')
+            .map(str::parse)
+            .collect::<Result<Vec<u32>, _>>()
+    };
     let known = versions.filter_map(|version| Some((numbers(version).ok()?, version)));
     known.max().map(|(_, version)| version.to_owned())
 }

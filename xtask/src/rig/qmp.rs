@@ -16,7 +16,11 @@ pub(crate) const SOCKET: &str = "monitor.sock";
 /// # Errors
 /// If QEMU is not there or refuses.
 pub(crate) fn monitor(qemu: u32, line: &str) -> Result<String> {
-    let answer = execute(qemu, "human-monitor-command", &json!({ "command-line": line }))?;
+    let answer = execute(
+        qemu,
+        "human-monitor-command",
+        &json!({ "command-line": line }),
+    )?;
     Ok(answer.as_str().unwrap_or_default().trim().to_owned())
 }
 
@@ -33,7 +37,10 @@ pub(crate) fn execute(qemu: u32, command: &str, arguments: &Value) -> Result<Val
     let mut greeting = String::new();
     connection.read_line(&mut greeting)?;
     call(&mut connection, &json!({ "execute": "qmp_capabilities" }))?;
-    call(&mut connection, &json!({ "execute": command, "arguments": arguments }))
+    call(
+        &mut connection,
+        &json!({ "execute": command, "arguments": arguments }),
+    )
 }
 
 fn call(connection: &mut BufReader<UnixStream>, request: &Value) -> Result<Value> {
@@ -43,7 +50,8 @@ fn call(connection: &mut BufReader<UnixStream>, request: &Value) -> Result<Value
         if connection.read_line(&mut line)? == 0 {
             bail!("QEMU closed its monitor");
         }
-        let mut answer: Value = serde_json::from_str(&line).with_context(|| format!("QEMU said {line}"))?;
+        let mut answer: Value =
+            serde_json::from_str(&line).with_context(|| format!("QEMU said {line}"))?;
         if let Some(error) = answer.get("error") {
             bail!("QEMU refused {request}: {error}");
         }

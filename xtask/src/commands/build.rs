@@ -1,0 +1,43 @@
+//! `cargo xtask build`: an application as a Xen image or a program of this machine.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::image;
+use crate::project::Target;
+
+/// `cargo xtask build …`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask build --target xen
+  cargo xtask build --site ~/my-site     a folder of files becomes a web server
+  cargo xtask build --target unix        the same program on this machine's sockets")]
+pub(crate) struct Arguments {
+    /// What to build for
+    #[arg(long, value_enum, default_value_t = Target::Xen)]
+    target: Target,
+    /// Which application: a folder of examples/
+    #[arg(long, default_value = "httpd")]
+    app: String,
+    /// The folder the application serves, instead of its own site/
+    #[arg(long, value_name = "DIR")]
+    site: Option<PathBuf>,
+}
+
+/// # Errors
+/// If it doesn't build.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let image = image::build(&arguments.app, arguments.target, arguments.site.as_deref())?;
+    if arguments.target == Target::Xen {
+        print!("{}", image::report(&image)?);
+        println!(
+            "boot it:  cd {} && xl create unikernel.cfg",
+            image.folder.display()
+        );
+    } else {
+        println!("{}", image.program().display());
+    }
+    Ok(())
+}

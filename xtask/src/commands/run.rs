@@ -1,0 +1,197 @@
+//! `cargo xtask run`: builds an application and runs it: on a real Xen, its console shown and its port forwarded.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::Ordering;
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use super::symbolize::symbolize;
+use crate::image::{self, Image};
+use crate::project::Target;
+use crate::rig::{Accel, Options};
+use crate::xen::{self, Guest, On, Settings, Xen};
+use crate::{interrupt, sh};
+
+/// `cargo xtask run …`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask run
+  cargo xtask run --site ~/my-site --memory 8
+  cargo xtask run --extra 'ip=10.0.2.50/24 gw=10.0.2.2 log=debug'
+  cargo xtask run --target unix
+
+Ctrl-C shuts the guest down; a second one destroys it.")]
+pub(crate) struct Arguments {
+    /// Which application: a folder of examples/
+    #[arg(long, default_value = "httpd")]
+    app: String,
+    /// What to run it as
+    #[arg(long, value_enum, default_value_t = Target::Xen)]
+    target: Target,
+    /// The folder the application serves, instead of its own site/
+    #[arg(long, value_name = "DIR")]
+    site: Option<PathBuf>,
+    /// The port of 127.0.0.1 that leads to the guest's port 80
+    #[arg(long, default_value_t = 8080)]
+    port: u16,
+    /// The guest's memory
+    #[arg(long, value_name = "MIB")]
+    memory: Option<u64>,
+    /// The guest's command line
+    #[arg(long, value_name = "WORDS", allow_hyphen_values = true)]
+    extra: Option<String>,
+    /// Which Xen
+    #[arg(long, value_enum, default_value_t)]
+    on: On,
+    /// How QEMU runs the rig, if this command boots it
+    #[arg(long, value_enum, default_value_t)]
+    accel: Accel,
+    /// Install missing packages of this machine without asking
+    #[arg(long)]
+    yes: bool,
+}
+
+/// The port applications listen on.
+const GUEST_PORT: u16 = 80;
+
+/// # Errors
+/// If it doesn't build, the Xen doesn't come up, or the guest crashes.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let image = image::build(&arguments.app, arguments.target, arguments.site.as_deref())?;
+    if arguments.target != Target::Xen {
+        return run_program(arguments, &image);
+    }
+    interrupt::watch()?;
+    let options = Options {
+        yes: arguments.yes,
+        accel: arguments.accel,
+        ..Options::default()
+    };
+    let (xen, new) = Xen::get(arguments.on, options)?;
+    let result = run_guest(arguments, &image, &xen);
+    if new && let Xen::Rig(rig) = xen {
+        rig.down()?;
+    }
+    result
+}
+
+fn run_program(arguments: &Arguments, image: &Image) -> Result<()> {
+    let mut program = Command::new(image.program());
+    program.arg(format!("forward={GUEST_PORT}:{}", arguments.port));
+    program.args(
+        arguments
+            .extra
+            .iter()
+            .flat_map(|extra| extra.split_whitespace()),
+    );
+    println!("serving http://127.0.0.1:{}/", arguments.port);
+    // Ctrl-C is the program's: it shares this terminal, and shuts down on its own.
+    interrupt::watch()?;
+    let ended = sh::show(&mut program);
+    if interrupt::count() > 0 {
+        Ok(())
+    } else {
+        ended
+    }
+}
+
+fn run_guest(arguments: &Arguments, image: &Image, xen: &Xen) -> Result<()> {
+    let settings = Settings {
+        memory: arguments.memory,
+        extra: arguments.extra.clone(),
+        ..Settings::default()
+    };
+    let mut guest = Guest::create(xen, image, &settings)?;
+    let mut forward = Forward {
+        xen,
+        host: arguments.port,
+        to: None,
+    };
+    let result = follow(&mut guest, &mut forward);
+    if result.is_err() && guest.domid()?.is_some() {
+        guest.xl("destroy")?;
+    }
+    forward.end()?;
+    result?;
+    if let Some(report) = guest.report() {
+        // Xen may have said why.
+        eprintln!("{}", symbolize(&report, &image.debug()).unwrap_or(report));
+        bail!("{} crashed", guest.name);
+    }
+    Ok(())
+}
+
+/// Shows the console until the guest is gone; turns Ctrl-C into a request to end, a second one into an end.
+fn follow(guest: &mut Guest, forward: &mut Forward<'_>) -> Result<()> {
+    let ended = guest.end();
+    let mut handled = 0;
+    loop {
+        // Looked at before the console, so that the last lines are shown.
+        let over = ended.load(Ordering::Relaxed);
+        print!("{}", guest.console.next());
+        if over {
+            return Ok(());
+        }
+        if let Some(address) = xen::address(&guest.console.text()) {
+            forward.lead_to(address)?;
+        }
+        if interrupt::count() > handled {
+            handled += 1;
+            let verb = if handled == 1 { "shutdown" } else { "destroy" };
+            eprintln!(
+                "xl {verb} {}{}",
+                guest.name,
+                if handled == 1 {
+                    " (again: destroy)"
+                } else {
+                    ""
+                }
+            );
+            if let Err(error) = guest.xl(verb)
+                && guest.domid()?.is_some()
+            {
+                return Err(error);
+            }
+        }
+        sleep(Duration::from_millis(50));
+    }
+}
+
+/// The forward of a port of 127.0.0.1 to the guest, which gets its address only after a while.
+struct Forward<'x> {
+    xen: &'x Xen,
+    host: u16,
+    to: Option<Ipv4Addr>,
+}
+
+impl Forward<'_> {
+    fn lead_to(&mut self, address: Ipv4Addr) -> Result<()> {
+        if self.to == Some(address) {
+            return Ok(());
+        }
+        self.end()?;
+        let to = format!("{address}:{GUEST_PORT}");
+        match self
+            .xen
+            .forward(self.host, &to)
+            .context("choose another port with --port")?
+        {
+            Some(port) => println!("serving http://127.0.0.1:{port}/"),
+            None => println!("serving http://{address}/"),
+        }
+        self.to = Some(address);
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<()> {
+        if self.to.take().is_some() {
+            self.xen.unforward(self.host)?;
+        }
+        Ok(())
+    }
+}

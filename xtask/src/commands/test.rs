@@ -1,0 +1,85 @@
+//! `cargo xtask test`: every test there is, with what they need installed first.
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use crate::rig::{self, Accel, Options};
+use crate::ui::Phase;
+use crate::xen::On;
+use crate::{e2e, host, project, sh, tidy};
+
+/// `cargo xtask test …`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask test                everything: tidy, cargo test, a real Xen
+  cargo xtask test --no-xen       without the real Xen
+  cargo xtask test crash reboot   only the tests on Xen with these words in their names
+  cargo xtask test --list         their names")]
+pub(crate) struct Arguments {
+    /// Run only the tests on Xen whose names contain one of these words
+    filter: Vec<String>,
+    /// Install missing packages of this machine without asking
+    #[arg(long)]
+    yes: bool,
+    /// Leave out the tests that need a real Xen
+    #[arg(long)]
+    no_xen: bool,
+    /// Which Xen
+    #[arg(long, value_enum, default_value_t)]
+    on: On,
+    /// How QEMU runs the rig, if this command boots it
+    #[arg(long, value_enum, default_value_t)]
+    accel: Accel,
+    /// List the tests on Xen and end
+    #[arg(long)]
+    list: bool,
+}
+
+/// # Errors
+/// If any test fails; what failed was printed.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    if arguments.list {
+        e2e::names().for_each(|name| println!("{name}"));
+        return Ok(());
+    }
+    if !arguments.no_xen {
+        // First, so that nobody is asked in the middle of a long run.
+        let rig = (arguments.on == On::Rig).then_some(host::QEMU);
+        let needs: Vec<_> = rig.into_iter().chain([host::CHROMIUM]).collect();
+        host::need(&needs, arguments.yes)?;
+    }
+    if arguments.filter.is_empty() {
+        let broken = tidy::all()?;
+        if broken > 0 {
+            bail!("tidy: {broken} broken rules");
+        }
+        cargo_test(arguments.no_xen)?;
+    }
+    if arguments.no_xen {
+        return Ok(());
+    }
+    let options = Options {
+        yes: arguments.yes,
+        accel: arguments.accel,
+        fresh: false,
+    };
+    let outcome = e2e::run(arguments.on, options, &arguments.filter)?;
+    println!("{} passed, {} failed", outcome.passed, outcome.failed);
+    if outcome.failed > 0 {
+        bail!("{} of the tests on Xen failed", outcome.failed);
+    }
+    Ok(())
+}
+
+/// The tests that need no Xen. With the rig's packages at hand, layouts are checked against Xen's own headers.
+fn cargo_test(offline: bool) -> Result<()> {
+    let mut cargo = project::cargo();
+    cargo.args(["test", "--workspace", "--quiet"]);
+    if !offline {
+        cargo.env("XENLET_XEN_HEADERS", rig::headers()?);
+    }
+    let phase = Phase::start("cargo test");
+    let result = sh::output(&mut cargo);
+    phase.done();
+    result.map(drop)
+}

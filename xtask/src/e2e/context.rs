@@ -1,0 +1,178 @@
+//! What tests work with: guests that are cleaned up after them, and one guest shared by those that only read.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use super::APP;
+use super::http::Client;
+use crate::image::Image;
+use crate::project;
+use crate::sh;
+use crate::xen::{Guest, Settings, Xen};
+
+/// An emulated guest on a busy machine has its address within this.
+pub(super) const BOOT: Duration = Duration::from_secs(60);
+/// And has ended within this when asked to.
+pub(super) const END: Duration = Duration::from_secs(60);
+
+/// The Xen under the tests, and the guests there are.
+pub(super) struct Context<'x> {
+    pub(super) xen: &'x Xen,
+    pub(super) image: Image,
+    shared: Option<Server>,
+    /// Guests of the test that runs now, and the ports that lead to them.
+    guests: Vec<Guest>,
+    ports: Vec<u16>,
+}
+
+/// A guest that answers on its port 80.
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) guest: Guest,
+    pub(super) address: Ipv4Addr,
+    pub(super) client: Client,
+    /// The port of 127.0.0.1 that leads to it, if one was needed.
+    port: Option<u16>,
+}
+
+impl<'x> Context<'x> {
+    pub(super) fn new(xen: &'x Xen, image: Image) -> Self {
+        Self {
+            xen,
+            image,
+            shared: None,
+            guests: Vec::new(),
+            ports: Vec::new(),
+        }
+    }
+
+    /// A guest for this test alone. Its number is part of its name: there are few names, because QEMU gives
+    /// addresses to sixteen guests and never takes one back.
+    pub(super) fn guest(&mut self, number: u32, settings: Settings) -> Result<Guest> {
+        let settings = Settings {
+            name: Some(format!("e2e-{number}")),
+            ..settings
+        };
+        let guest = Guest::create(self.xen, &self.image, &settings)?;
+        self.guests.push(guest.clone());
+        Ok(guest)
+    }
+
+    /// A guest for this test alone, when it has an address.
+    pub(super) fn server(&mut self, number: u32, settings: Settings) -> Result<Server> {
+        let guest = self.guest(number, settings)?;
+        let address = guest.address(BOOT)?;
+        let server = self.serve(guest, address)?;
+        self.ports.extend(server.port);
+        Ok(server)
+    }
+
+    /// The way to the port 80 of a guest.
+    fn serve(&self, guest: Guest, address: Ipv4Addr) -> Result<Server> {
+        let port = self.xen.forward(0, &format!("{address}:80"))?;
+        let client = Client::new(match port {
+            Some(port) => (Ipv4Addr::LOCALHOST, port).into(),
+            None => (address, 80).into(),
+        });
+        client
+            .wait_for_answer(BOOT)
+            .with_context(|| format!("{} at {address} does not answer", guest.name))?;
+        Ok(Server {
+            guest,
+            address,
+            client,
+            port,
+        })
+    }
+
+    /// The guest that tests share: as `unikernel.cfg` has it, and asked only what leaves it as it is.
+    pub(super) fn shared(&mut self) -> Result<&Server> {
+        if self.shared.is_none() {
+            let settings = Settings {
+                name: Some("e2e-shared".into()),
+                ..Settings::default()
+            };
+            let guest = Guest::create(self.xen, &self.image, &settings)?;
+            self.guests.push(guest.clone()); // until it is known to work
+            let address = guest.address(BOOT)?;
+            self.shared = Some(self.serve(guest, address)?);
+            self.guests.pop();
+        }
+        self.shared.as_ref().context("there is a shared guest")
+    }
+
+    /// What all guests of the test printed.
+    pub(super) fn consoles(&self) -> String {
+        let mut text = String::new();
+        for guest in self
+            .guests
+            .iter()
+            .chain(self.shared.as_ref().map(|server| &server.guest))
+        {
+            // Writing to a string can't fail.
+            let _ = writeln!(
+                text,
+                "--- the console of {}\n{}",
+                guest.name,
+                sh::tail(&guest.console.text())
+            );
+        }
+        text
+    }
+
+    /// Removes what the test created. The shared guest goes too if the test failed: it may be the reason.
+    pub(super) fn clean(&mut self, failed: bool) {
+        if failed && let Some(server) = self.shared.take() {
+            self.guests.push(server.guest);
+            self.ports.extend(server.port);
+        }
+        for guest in self.guests.drain(..) {
+            // It may be gone already: some tests are about that.
+            let _ = guest.xl("destroy");
+        }
+        for port in self.ports.drain(..) {
+            let _ = self.xen.unforward(port);
+        }
+    }
+
+    /// Removes everything.
+    pub(super) fn end(mut self) {
+        self.clean(true);
+    }
+
+    /// The files of the site that the image holds: each path as asked for, and its bytes.
+    pub(super) fn site() -> Result<BTreeMap<String, Vec<u8>>> {
+        let folder = project::root().join("examples").join(APP).join("site");
+        let mut files = BTreeMap::new();
+        read_files(&folder, &folder, &mut files)?;
+        Ok(files)
+    }
+
+    /// Where a test leaves something for people to look at.
+    pub(super) fn keep(name: &str) -> Result<PathBuf> {
+        let folder = project::target_dir().join("e2e");
+        fs::create_dir_all(&folder)?;
+        Ok(folder.join(name))
+    }
+}
+
+fn read_files(root: &Path, folder: &Path, files: &mut BTreeMap<String, Vec<u8>>) -> Result<()> {
+    for entry in
+        fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?
+    {
+        let path = entry?.path();
+        if path.is_dir() {
+            read_files(root, &path, files)?;
+        } else {
+            let name = path.strip_prefix(root)?.to_string_lossy().into_owned();
+            files.insert(format!("/{name}"), fs::read(&path)?);
+        }
+    }
+    Ok(())
+}

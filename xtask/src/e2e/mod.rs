@@ -1,0 +1,121 @@
+//! End-to-end tests: httpd as a guest of a real Xen, looked at from outside.
+
+mod boot;
+mod browser;
+mod context;
+mod crash;
+mod devtools;
+mod http;
+mod lifecycle;
+mod serve;
+
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+
+use self::context::Context;
+use crate::project::Target;
+use crate::rig::Options;
+use crate::ui::{Phase, Seconds};
+use crate::xen::{On, Xen};
+use crate::{image, interrupt};
+
+/// A test's name and what it does.
+type Test = (&'static str, fn(&mut Context<'_>) -> Result<()>);
+
+const TESTS: &[Test] = &[
+    ("boot-and-console", boot::console),
+    ("dhcp-address", boot::dhcp),
+    ("static-address", boot::fixed),
+    ("every-file-byte-for-byte", serve::every_file),
+    ("conditional-requests", serve::conditional),
+    ("range-requests", serve::ranges),
+    ("compressed-variants", serve::variants),
+    ("unknown-path-is-404", serve::not_found),
+    ("dribbled-request", serve::dribble),
+    ("two-hundred-connections", serve::many_connections),
+    ("browser-home-page", browser::home_page),
+    ("browser-status-page", browser::status_page),
+    ("two-guests", lifecycle::two_guests),
+    ("xl-shutdown", lifecycle::shutdown),
+    ("xl-reboot", lifecycle::reboot),
+    ("no-vif", boot::no_vif),
+    ("memory-8", boot::little_memory),
+    ("boot-time-is-free-of-memory", boot::boot_time),
+    ("crash-null", crash::null),
+    ("crash-panic", crash::panic),
+];
+
+/// The application under test.
+const APP: &str = "httpd";
+
+/// How many tests ended how.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) passed: usize,
+    pub(crate) failed: usize,
+}
+
+/// The tests' names.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    TESTS.iter().map(|(name, _)| *name)
+}
+
+/// Builds the image, finds or boots a Xen, and runs the tests whose names contain one of the words of `filter`.
+///
+/// # Errors
+/// If no test can be run at all.
+pub(crate) fn run(on: On, options: Options, filter: &[String]) -> Result<Outcome> {
+    let chosen =
+        |name: &str| filter.is_empty() || filter.iter().any(|word| name.contains(word.as_str()));
+    let tests: Vec<&Test> = TESTS.iter().filter(|(name, _)| chosen(name)).collect();
+    if tests.is_empty() {
+        bail!(
+            "no test on Xen has `{}` in its name; --list lists them",
+            filter.join("` or `")
+        );
+    }
+    let phase = Phase::start("building httpd for Xen");
+    let image = image::build(APP, Target::Xen, None)?;
+    phase.done();
+    interrupt::watch()?;
+    let (xen, new) = Xen::get(on, options)?;
+    let mut context = Context::new(&xen, image);
+    let mut outcome = Outcome::default();
+    for (name, test) in tests {
+        if interrupt::count() > 0 {
+            break;
+        }
+        let started = Instant::now();
+        let phase = Phase::start(format!("test {name}"));
+        let result = test(&mut context);
+        drop(phase);
+        let took = Seconds(started.elapsed());
+        match &result {
+            Ok(()) => {
+                println!("test {name} ... ok ({took})");
+                outcome.passed += 1;
+            }
+            Err(error) => {
+                println!("test {name} ... FAILED ({took})");
+                eprintln!("{error:#}\n{}", context.consoles());
+                outcome.failed += 1;
+            }
+        }
+        context.clean(result.is_err());
+    }
+    let log = if outcome.failed > 0 {
+        xen.log()
+    } else {
+        String::new()
+    };
+    context.end();
+    if new && let Xen::Rig(rig) = xen {
+        rig.down()?;
+    }
+    if outcome.failed > 0 {
+        eprintln!("--- the end of Xen's log\n{log}");
+    }
+    interrupt::check()?;
+    Ok(outcome)
+}

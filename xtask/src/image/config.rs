@@ -1,0 +1,71 @@
+//! `unikernel.cfg`, what `xl create` reads. Its syntax is xl.cfg(5)'s.
+
+/// The configuration of an application's guest; every word is explained where it stands.
+pub(crate) fn text(name: &str) -> String {
+    format!(
+        r#"# {name} as a Xen guest. In this folder, on any Xen host: xl create unikernel.cfg
+# A setting can be overridden where it is used: xl create unikernel.cfg 'memory=64' 'name="{name}-2"'
+
+# The guest's name in `xl list`. No two guests may have the same.
+name = "{name}"
+
+# Paravirtual: no emulated devices, no firmware, and no processor features for virtualisation needed.
+type = "pv"
+
+# The image, found from the folder in which xl is started.
+kernel = "unikernel.elf"
+
+# MiB of memory. The image and its buffers fit in 8; what is not touched costs no time at boot.
+memory = 32
+
+# Virtual processors. A xenlet uses one.
+vcpus = 1
+
+# Network interfaces, one entry each: the bridge of the host to join. A fixed hardware address would be
+# 'bridge=xenbr0,mac=00:16:3e:00:00:01'; without one, xl makes one up.
+vif = [ 'bridge=xenbr0' ]
+
+# The guest's command line. Empty: the address comes by DHCP. A static one:
+# extra = "ip=192.0.2.10/24 gw=192.0.2.1 dns=192.0.2.1"
+# and log=debug makes the console talkative.
+extra = ""
+
+# What becomes of the guest when it ends: on `xl shutdown`, on `xl reboot`, and when it crashes. A crash report
+# is on the console then; `cargo xtask symbolize` names its functions and lines. "restart" would keep a service
+# up, "preserve" keep the remains to look at.
+on_poweroff = "destroy"
+on_reboot = "restart"
+on_crash = "destroy"
+"#
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_holds_what_xl_needs() {
+        let text = text("demo");
+        for line in [
+            "name = \"demo\"",
+            "kernel = \"unikernel.elf\"",
+            "vif = [ 'bridge=xenbr0' ]",
+            "vcpus = 1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}");
+        }
+    }
+
+    #[test]
+    fn every_setting_has_a_comment_above_it_or_shares_one() {
+        let mut explained = false;
+        for line in text("demo").lines() {
+            match line {
+                "" => explained = false,
+                line if line.starts_with('#') => explained = true,
+                line => assert!(explained, "{line}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Building an application: a Xen image with its configuration, or a program of this machine.
+
+mod config;
+mod elf;
+mod size;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+pub(crate) use self::elf::{build_id, check};
+pub(crate) use self::size::report;
+use crate::project::{self, App, Target};
+use crate::sh;
+use crate::ui::Phase;
+
+/// Code for this triple is what the guest runs: stock `core` and `alloc`, with SSE.
+const TRIPLE: &str = "x86_64-unknown-linux-gnu";
+
+/// What a build made.
+#[derive(Debug)]
+pub(crate) struct Image {
+    /// `target/<target>/<application>`.
+    pub(crate) folder: PathBuf,
+    /// The application's name.
+    pub(crate) name: String,
+}
+
+impl Image {
+    /// Where an application's build for a target is, whether built or not.
+    pub(crate) fn of(app: &str, target: Target) -> Self {
+        Self {
+            folder: project::target_dir().join(target.name()).join(app),
+            name: app.to_owned(),
+        }
+    }
+
+    /// The program, for the targets that are programs of this machine.
+    pub(crate) fn program(&self) -> PathBuf {
+        self.folder.join(&self.name)
+    }
+
+    /// What Xen boots.
+    pub(crate) fn elf(&self) -> PathBuf {
+        self.folder.join("unikernel.elf")
+    }
+
+    /// The same with symbols and lines.
+    pub(crate) fn debug(&self) -> PathBuf {
+        self.folder.join("unikernel.debug")
+    }
+
+    /// What `xl create` reads.
+    pub(crate) fn config(&self) -> PathBuf {
+        self.folder.join("unikernel.cfg")
+    }
+}
+
+/// Builds an application. `site` is for applications that embed a folder: their build script finds it in
+/// `XENLET_SITE`.
+///
+/// # Errors
+/// If there is no such application or folder, or if it doesn't compile or link.
+pub(crate) fn build(name: &str, target: Target, site: Option<&Path>) -> Result<Image> {
+    let app = App::find(name)?;
+    let mut cargo = project::cargo();
+    cargo.args(["build", "--package", &app.package, "--bin", &app.program]);
+    if let Some(site) = site {
+        cargo.env("XENLET_SITE", folder_of_site(site)?);
+    }
+    let built = configure(&mut cargo, target).join(&app.program);
+    sh::show(&mut cargo).with_context(|| format!("{name} does not build for {}", target.name()))?;
+    let image = Image::of(name, target);
+    fs::create_dir_all(&image.folder)?;
+    if target != Target::Xen {
+        fs::copy(&built, image.program())?;
+        return Ok(image);
+    }
+    let phase = Phase::start("packing the image");
+    fs::copy(&built, image.debug()).with_context(|| format!("cannot copy {}", built.display()))?;
+    check(&fs::read(image.debug())?)
+        .with_context(|| format!("{} is no Xen guest", built.display()))?;
+    sh::output(
+        Command::new("objcopy")
+            .arg("--strip-all")
+            .arg(image.debug())
+            .arg(image.elf()),
+    )
+    .context("objcopy is of binutils, which every C compiler brings")?;
+    fs::write(image.config(), config::text(name))?;
+    phase.done();
+    Ok(image)
+}
+
+/// Sets the profile, the cfg and the target folder, and returns the folder in which cargo will leave the program.
+pub(crate) fn configure(cargo: &mut Command, target: Target) -> PathBuf {
+    let folder = project::target_dir();
+    match target {
+        Target::Hosted => {
+            cargo.args(["--release", "--target-dir"]).arg(&folder);
+            folder.join("release")
+        }
+        // A folder of its own, so that other flags don't make cargo build everything again.
+        Target::Unix => {
+            let folder = folder.join("build-unix");
+            cargo
+                .env("RUSTFLAGS", "--cfg xenlet=\"unix\"")
+                .args(["--release", "--target-dir"])
+                .arg(&folder);
+            folder.join("release")
+        }
+        Target::Xen => {
+            let folder = folder.join("build-xen");
+            cargo.env("CARGO_ENCODED_RUSTFLAGS", xen_flags().join("\u{1f}"));
+            // With an explicit target, build scripts and macros don't get these flags.
+            cargo
+                .args(["--profile", "xen", "--target", TRIPLE, "--target-dir"])
+                .arg(&folder);
+            folder.join(TRIPLE).join("xen")
+        }
+    }
+}
+
+/// The compiler's flags for a guest: freestanding, at the addresses of `link.ld`.
+pub(crate) fn xen_flags() -> Vec<String> {
+    let script = format!(
+        "link-arg=-Wl,-T,{}",
+        project::root().join("link.ld").display()
+    );
+    let code = [
+        "relocation-model=static",
+        // Xen pushes an exception's frame right where the stack pointer is.
+        "no-redzone=yes",
+        // For the backtrace of a crash report.
+        "force-frame-pointers=yes",
+    ];
+    let link = [
+        "link-arg=-nostartfiles",
+        "link-arg=-nostdlib",
+        "link-arg=-static",
+        "link-arg=-no-pie",
+        "link-arg=-Wl,--build-id",
+        "link-arg=-Wl,--gc-sections",
+        "link-arg=-Wl,-z,noexecstack",
+        "link-arg=-Wl,-z,norelro",
+    ];
+    let mut flags = vec!["--cfg".to_owned(), "xenlet=\"xen\"".to_owned()];
+    for flag in code.iter().chain(&link).copied().chain([script.as_str()]) {
+        flags.extend(["-C".to_owned(), flag.to_owned()]);
+    }
+    flags
+}
+
+fn folder_of_site(site: &Path) -> Result<PathBuf> {
+    let site = match site.strip_prefix("~") {
+        // Shells expand `--site ~/x` but not `--site=~/x`.
+        Ok(rest) => std::env::home_dir().unwrap_or_default().join(rest),
+        Err(_) => site.to_path_buf(),
+    };
+    let absolute = fs::canonicalize(&site)
+        .with_context(|| format!("no folder {}: see --site", site.display()))?;
+    if !absolute.is_dir() {
+        bail!(
+            "{} is not a folder: --site wants the folder to serve",
+            site.display()
+        );
+    }
+    Ok(absolute)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_site_is_named() {
+        let error = folder_of_site(Path::new("/no/such/site"))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("/no/such/site"), "{error}");
+        let error = folder_of_site(Path::new("/proc/version"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("/proc/version") && error.contains("not a folder"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_linker_script_is_absolute() {
+        assert!(
+            xen_flags()
+                .iter()
+                .any(|flag| flag.starts_with("link-arg=-Wl,-T,/"))
+        );
+    }
+}

@@ -1,0 +1,297 @@
+//! One guest, from `xl create` to its end.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, sleep};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::{Console, Dom0, Xen, as_root, console};
+use crate::image::Image;
+use crate::interrupt;
+
+/// What differs from the image's `unikernel.cfg`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Settings {
+    /// The guest's name; the application's if none.
+    pub(crate) name: Option<String>,
+    /// MiB.
+    pub(crate) memory: Option<u64>,
+    /// The command line.
+    pub(crate) extra: Option<String>,
+    /// No network interface at all.
+    pub(crate) no_vif: bool,
+    /// A crashed guest stays, to be looked at.
+    pub(crate) preserve: bool,
+}
+
+impl Settings {
+    /// The words for `xl create`, in its own syntax; `xl` makes up a hardware address if there is none. Quotes can't be escaped in it, hence the error.
+    fn words(&self, name: &str, mac: Option<&str>) -> Result<String> {
+        let mut words = format!(" 'name=\"{name}\"'");
+        if let Some(memory) = self.memory {
+            words += &format!(" 'memory={memory}'");
+        }
+        if let Some(extra) = &self.extra {
+            if extra.contains(['"', '\'', '\n']) {
+                bail!(
+                    "the command line `{extra}` has a quote or a line's end in it: xl can't take that"
+                );
+            }
+            words += &format!(" 'extra=\"{extra}\"'");
+        }
+        if self.no_vif {
+            words += " 'vif=[]'";
+        } else if let Some(mac) = mac {
+            words += &format!(" 'vif=[\"bridge=xenbr0,mac={mac}\"]'");
+        }
+        if self.preserve {
+            words += " 'on_crash=\"preserve\"'";
+        }
+        Ok(words)
+    }
+}
+
+/// A guest that was created. Dropping it leaves the guest alone.
+#[derive(Clone, Debug)]
+pub(crate) struct Guest {
+    dom0: Dom0,
+    /// Its name in `xl list`.
+    pub(crate) name: String,
+    /// What it prints.
+    pub(crate) console: Console,
+}
+
+impl Guest {
+    /// Copies the image to where dom0 sees it and creates a guest of it.
+    ///
+    /// # Errors
+    /// If `xl create` fails; the error holds what it said.
+    pub(crate) fn create(xen: &Xen, image: &Image, settings: &Settings) -> Result<Self> {
+        let name = settings.name.clone().unwrap_or_else(|| image.name.clone());
+        let mac = matches!(xen, Xen::Rig(_)).then(|| hardware_address(&name));
+        let words = settings.words(&name, mac.as_deref())?;
+        let (here, there) = xen.images();
+        let (here, there) = (here.join(&name), format!("{there}/{name}"));
+        fs::create_dir_all(&here)?;
+        for file in [image.elf(), image.config()] {
+            let to = here.join(file.file_name().unwrap_or_default());
+            fs::copy(&file, &to)
+                .with_context(|| format!("cannot copy {} to {}", file.display(), to.display()))?;
+        }
+        let log = xen.console_file(&name);
+        let console = Console::new(log.clone());
+        let dom0 = xen.dom0();
+        dom0.run(&format!("cd '{there}' && xl create unikernel.cfg{words}"))
+            .with_context(|| format!("cannot create the guest {name}"))?;
+        if matches!(xen, Xen::Local) {
+            // Here xenconsoled may keep no logs: a console of our own does.
+            let log = fs::File::create(log)?;
+            as_root(&format!("exec xl console '{name}'"))?
+                .stdin(Stdio::null())
+                .stdout(log)
+                .spawn()?;
+        }
+        Ok(Self {
+            dom0,
+            name,
+            console,
+        })
+    }
+
+    /// Waits until the console satisfies `done`, and returns what that found.
+    ///
+    /// # Errors
+    /// If it doesn't within `timeout`, or the guest crashes first; `what` is named then.
+    pub(crate) fn wait<T>(
+        &self,
+        what: &str,
+        timeout: Duration,
+        mut done: impl FnMut(&str) -> Option<T>,
+    ) -> Result<T> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            let text = self.console.text();
+            if let Some(found) = done(&text) {
+                return Ok(found);
+            }
+            if let Some(report) = console::report(&text) {
+                bail!("waiting for {what}, {} crashed:\n{report}", self.name);
+            }
+            if Instant::now() > deadline {
+                bail!("{}: no {what} within {} s", self.name, timeout.as_secs());
+            }
+            interrupt::check()?;
+            sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Waits for the guest's address.
+    ///
+    /// # Errors
+    /// As [`Guest::wait`].
+    pub(crate) fn address(&self, timeout: Duration) -> Result<Ipv4Addr> {
+        self.wait("address", timeout, console::address)
+    }
+
+    /// Waits for a complete crash report.
+    ///
+    /// # Errors
+    /// If there is none within `timeout`.
+    pub(crate) fn wait_report(&self, timeout: Duration) -> Result<String> {
+        // Not by `wait`, to which a crash is an error.
+        let deadline = Instant::now() + timeout;
+        loop {
+            match self.report() {
+                Some(report) => return Ok(report),
+                None if Instant::now() > deadline => {
+                    bail!("no crash report within {} s", timeout.as_secs())
+                }
+                None => sleep(Duration::from_millis(50)),
+            }
+        }
+    }
+
+    /// Waits until `xl list` shows a state, one letter of `rbpscd`; returns all it shows.
+    ///
+    /// # Errors
+    /// If it doesn't within `timeout`; the error says what it shows.
+    pub(crate) fn wait_state(&self, state: char, timeout: Duration) -> Result<String> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            let list = self.xl("list")?;
+            // Name, ID, Mem, VCPUs, State, Time(s)
+            let shown = list
+                .lines()
+                .nth(1)
+                .and_then(|line| line.split_whitespace().nth(4))
+                .unwrap_or_default();
+            if shown.contains(state) {
+                return Ok(shown.to_owned());
+            }
+            if Instant::now() > deadline {
+                bail!(
+                    "`xl list` shows {} as `{shown}`, without the `{state}`",
+                    self.name
+                );
+            }
+            sleep(Duration::from_millis(200));
+        }
+    }
+
+    /// The crash report on the console, if there is one.
+    pub(crate) fn report(&self) -> Option<String> {
+        console::report(&self.console.text()).map(str::to_owned)
+    }
+
+    /// `xl shutdown` or `xl reboot`, which ask, or `xl destroy`, which doesn't.
+    ///
+    /// # Errors
+    /// If `xl` fails: there is no such guest, or it doesn't take requests.
+    pub(crate) fn xl(&self, verb: &str) -> Result<String> {
+        self.dom0.run(&format!("xl {verb} '{}'", self.name))
+    }
+
+    /// The guest's domain number, none if it is gone.
+    ///
+    /// # Errors
+    /// If dom0 can't be reached.
+    pub(crate) fn domid(&self) -> Result<Option<u32>> {
+        let done = self
+            .dom0
+            .try_run(&format!("xl domid '{}'", self.name), super::PATIENCE)?;
+        Ok(if done.status == 0 {
+            done.text.trim().parse().ok()
+        } else {
+            None
+        })
+    }
+
+    /// A flag that turns true when the guest is gone. A reboot is not an end.
+    pub(crate) fn end(&self) -> Arc<AtomicBool> {
+        let ended = Arc::new(AtomicBool::new(false));
+        let (flag, dom0) = (Arc::clone(&ended), self.dom0.clone());
+        // xenstored says when a domain is gone; during a reboot there is none of this name for a moment.
+        let script = format!(
+            "gone() {{ ! xl domid '{0}' >/dev/null 2>&1 && sleep 2 && ! xl domid '{0}' >/dev/null 2>&1; }}
+             while ! gone; do timeout 5 xenstore-watch -n 2 @releaseDomain >/dev/null; done",
+            self.name
+        );
+        thread::spawn(move || {
+            // An error means that dom0 is gone, and with it the guest.
+            let _ = dom0.try_run(&script, Duration::from_secs(365 * 86_400));
+            flag.store(true, Ordering::Relaxed);
+        });
+        ended
+    }
+
+    /// Waits until the guest is gone.
+    ///
+    /// # Errors
+    /// If it isn't within `timeout`.
+    pub(crate) fn wait_end(&self, timeout: Duration) -> Result<()> {
+        let deadline = Instant::now() + timeout;
+        while self.domid()?.is_some() {
+            if Instant::now() > deadline {
+                bail!("{} is still there after {} s", self.name, timeout.as_secs());
+            }
+            sleep(Duration::from_millis(200));
+        }
+        Ok(())
+    }
+}
+
+/// One address for each name, in Xen's range: QEMU's DHCP server knows sixteen hardware addresses at most and never
+/// forgets one, so that guests that come again must be the same to it.
+fn hardware_address(name: &str) -> String {
+    let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    });
+    let [_, a, b, c] = hash.to_be_bytes();
+    format!("00:16:3e:{:02x}:{b:02x}:{c:02x}", a & 0x7f)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_become_words_for_xl() {
+        let settings = Settings {
+            memory: Some(8),
+            extra: Some("log=debug".into()),
+            no_vif: true,
+            ..Settings::default()
+        };
+        assert_eq!(
+            settings.words("a", Some("m")).unwrap(),
+            " 'name=\"a\"' 'memory=8' 'extra=\"log=debug\"' 'vif=[]'"
+        );
+    }
+
+    #[test]
+    fn a_name_has_one_hardware_address() {
+        assert_eq!(hardware_address("httpd"), hardware_address("httpd"));
+        assert_ne!(hardware_address("e2e-1"), hardware_address("e2e-2"));
+        assert!(hardware_address("httpd").starts_with("00:16:3e:"));
+    }
+
+    #[test]
+    fn a_quote_in_the_command_line_is_refused() {
+        let settings = Settings {
+            extra: Some("a'b".into()),
+            ..Settings::default()
+        };
+        assert!(
+            settings
+                .words("a", None)
+                .unwrap_err()
+                .to_string()
+                .contains("a'b")
+        );
+    }
+}
