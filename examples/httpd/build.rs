@@ -1,0 +1,5 @@
+//! Makes the site part of the program: the folder that `XENLET_SITE` names, or `site/`.
+
+fn main() {
+    xenlet_fs_static_build::embed("site");
+}

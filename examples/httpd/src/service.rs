@@ -1,0 +1,139 @@
+//! The accept loop, and what one connection does.
+
+use crate::{site, status};
+use alloc::rc::Rc;
+use core::future::{Future, poll_fn};
+use core::pin::pin;
+use core::task::Poll;
+use core::time::Duration;
+use embedded_io_async::{Read, Write};
+use xenlet_fs_static::Tree;
+use xenlet_http::{Clock, Connection, Exchange, Limits, Method, PLAIN_TEXT, Server, Status};
+use xenlet_kernel::run::{self, Notify};
+use xenlet_kernel::{memory, shutdown, time};
+use xenlet_net::{TcpListener, TcpStream};
+
+/// What a connection may cost at most in memory: buffers of both directions and its task.
+const CONNECTION_BYTES: usize = 32 * 1024;
+
+/// A site and those who read it.
+pub struct Service {
+    tree: &'static Tree,
+    server: Server<KernelClock>,
+    /// How many connections there may be; more wait in the listener's backlog.
+    max_connections: usize,
+    /// Told when a connection has ended.
+    ended: Notify,
+}
+
+impl Service {
+    /// A service of `tree` without connections. How many it takes depends on the memory that is free now.
+    pub fn new(tree: &'static Tree) -> Rc<Self> {
+        let max_connections = match memory::stats() {
+            Some(stats) => (stats.free / 2 / CONNECTION_BYTES).clamp(64, 10_000),
+            None => 10_000,
+        };
+        let server = Server::new(KernelClock, Limits::default());
+        Rc::new(Self {
+            tree,
+            server,
+            max_connections,
+            ended: Notify::new(),
+        })
+    }
+
+    /// Serves until the domain is asked to end; then takes no more connections, and finishes those that are busy
+    /// with a request.
+    ///
+    /// # Errors
+    ///
+    /// The listener's.
+    pub async fn serve(self: Rc<Self>, listener: TcpListener) -> Result<(), xenlet_net::Error> {
+        let mut asked_to_end = pin!(shutdown::requested());
+        while let Some(accepted) = unless(asked_to_end.as_mut(), self.accept(&listener)).await {
+            let stream = accepted?;
+            let service = Rc::clone(&self);
+            run::spawn(async move { service.connection(stream).await });
+        }
+        drop(listener);
+        log::info!(target: "httpd", "finishing {} connections", self.server.counters().open);
+        self.server.stop();
+        self.server.emptied().await;
+        Ok(())
+    }
+
+    async fn accept(&self, listener: &TcpListener) -> Result<TcpStream, xenlet_net::Error> {
+        while self.server.counters().open as usize >= self.max_connections {
+            self.ended.notified().await;
+        }
+        Ok(listener.accept().await?.0)
+    }
+
+    async fn connection(&self, stream: TcpStream) {
+        let mut connection = self.server.connection(&stream);
+        if let Err(error) = self.exchanges(&mut connection).await {
+            log::debug!(target: "httpd", "{error}");
+        }
+        // Closing is a courtesy: where it fails the peer is gone.
+        let _ = stream.shutdown_write().await;
+        connection.linger().await;
+        self.ended.notify();
+    }
+
+    async fn exchanges<S: Read + Write>(
+        &self,
+        connection: &mut Connection<'_, S, KernelClock>,
+    ) -> Result<(), xenlet_http::Error<S::Error>> {
+        while let Some(exchange) = connection.next().await? {
+            self.answer(exchange).await?;
+        }
+        Ok(())
+    }
+
+    async fn answer<S: Read + Write>(
+        &self,
+        exchange: Exchange<'_, '_, S, KernelClock>,
+    ) -> Result<(), xenlet_http::Error<S::Error>> {
+        let request = exchange.request();
+        if !matches!(request.method(), Method::Get | Method::Head) {
+            let fields = [("Allow", "GET, HEAD"), PLAIN_TEXT];
+            return exchange
+                .respond(
+                    Status::METHOD_NOT_ALLOWED,
+                    &fields,
+                    b"Pages here can only be read.\n",
+                )
+                .await;
+        }
+        match request.path() {
+            "/status" => status::page(exchange, &self.server).await,
+            "/status.json" => status::json(exchange, &self.server).await,
+            _ => site::answer(self.tree, exchange).await,
+        }
+    }
+}
+
+/// The kernel's time.
+pub(crate) struct KernelClock;
+
+impl Clock for KernelClock {
+    fn wall(&self) -> Option<Duration> {
+        time::wall()
+    }
+
+    async fn timeout<F: Future>(&self, limit: Duration, future: F) -> Option<F::Output> {
+        time::timeout(limit, future).await.ok()
+    }
+}
+
+/// Runs `future` unless `first` is done before: then `None`.
+async fn unless<F: Future>(mut first: impl Future + Unpin, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        if pin!(&mut first).poll(context).is_ready() {
+            return Poll::Ready(None);
+        }
+        future.as_mut().poll(context).map(Some)
+    })
+    .await
+}

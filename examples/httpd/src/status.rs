@@ -1,0 +1,174 @@
+//! `/status`: this very guest, live, and `/status.json`: the same facts for programs.
+//!
+//! The page carries the facts of the moment it was sent, and its script fetches new ones each second. It brings its
+//! style with it, so that it looks the same beside any site.
+
+use crate::service::KernelClock;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use embedded_io_async::{Read, Write};
+use serde::Serialize;
+use xenlet_http::{Error, Exchange, Server, Status};
+use xenlet_kernel::{memory, timeline};
+
+/// Facts change all the time: nobody is to keep them.
+const NOT_KEPT: (&str, &str) = ("Cache-Control", "no-store");
+const NOSNIFF: (&str, &str) = ("X-Content-Type-Options", "nosniff");
+
+/// What `/status.json` says. Names end in their unit.
+#[derive(Serialize)]
+struct Facts {
+    /// What the guest runs on: `xen`, `hosted` or `unix`.
+    target: &'static str,
+    version: &'static str,
+    /// The guest's own address and prefix length; `null` while it has none.
+    address: Option<String>,
+    uptime_us: u64,
+    /// What was reached when after the first instruction.
+    boot: Vec<Mark>,
+    /// `null` where the guest is a process of the host.
+    memory: Option<Memory>,
+    image: Option<Image>,
+    site: Site,
+    connections: Connections,
+    requests: u64,
+    refused: u64,
+    sent_bytes: u64,
+}
+
+#[derive(Serialize)]
+struct Mark {
+    name: &'static str,
+    us: u64,
+}
+
+#[derive(Serialize)]
+struct Memory {
+    total_bytes: usize,
+    boot_bytes: usize,
+    used_bytes: usize,
+    free_bytes: usize,
+}
+
+#[derive(Serialize)]
+struct Image {
+    text_bytes: usize,
+    rodata_bytes: usize,
+    data_bytes: usize,
+}
+
+#[derive(Serialize)]
+struct Site {
+    files: usize,
+    content_bytes: usize,
+    stored_bytes: usize,
+}
+
+#[derive(Serialize)]
+struct Connections {
+    open: u32,
+    total: u64,
+}
+
+impl Facts {
+    fn now(server: &Server<KernelClock>) -> Facts {
+        let counters = server.counters();
+        let memory = memory::stats();
+        let boot = timeline::marks().into_iter().map(|mark| Mark {
+            name: mark.name,
+            us: mark.ns / 1000,
+        });
+        Facts {
+            target: if cfg!(xenlet = "xen") {
+                "xen"
+            } else if cfg!(xenlet = "unix") {
+                "unix"
+            } else {
+                "hosted"
+            },
+            version: env!("CARGO_PKG_VERSION"),
+            address: xenlet_net::address().map(|address| address.to_string()),
+            uptime_us: u64::try_from(timeline::started().elapsed().as_micros()).unwrap_or(u64::MAX),
+            boot: boot.collect(),
+            memory: memory.map(|stats| Memory {
+                total_bytes: stats.total,
+                boot_bytes: stats.boot,
+                used_bytes: stats.used,
+                free_bytes: stats.free,
+            }),
+            image: memory.map(|stats| Image {
+                text_bytes: stats.text,
+                rodata_bytes: stats.rodata,
+                data_bytes: stats.data,
+            }),
+            site: Site {
+                files: crate::SITE.files().len(),
+                content_bytes: crate::SITE.content_bytes(),
+                stored_bytes: crate::SITE.stored_bytes(),
+            },
+            connections: Connections {
+                open: counters.open,
+                total: counters.connections,
+            },
+            requests: counters.requests,
+            refused: counters.refused,
+            sent_bytes: counters.bytes_sent,
+        }
+    }
+
+    /// Strings and numbers under fixed names: there is nothing that JSON can't say.
+    fn to_json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+/// Answers with the facts.
+pub(crate) async fn json<S: Read + Write>(
+    exchange: Exchange<'_, '_, S, KernelClock>,
+    server: &Server<KernelClock>,
+) -> Result<(), Error<S::Error>> {
+    let facts = Facts::now(server).to_json();
+    let fields = [("Content-Type", "application/json"), NOT_KEPT, NOSNIFF];
+    exchange
+        .respond(Status::OK, &fields, facts.as_bytes())
+        .await
+}
+
+/// Answers with the page.
+pub(crate) async fn page<S: Read + Write>(
+    exchange: Exchange<'_, '_, S, KernelClock>,
+    server: &Server<KernelClock>,
+) -> Result<(), Error<S::Error>> {
+    let page = render(&Facts::now(server).to_json());
+    let fields = [
+        ("Content-Type", "text/html; charset=utf-8"),
+        NOT_KEPT,
+        NOSNIFF,
+    ];
+    exchange.respond(Status::OK, &fields, page.as_bytes()).await
+}
+
+/// Puts style and facts into the template.
+fn render(facts: &str) -> String {
+    const TEMPLATE: &str = include_str!("status.html");
+    const STYLE: &str = include_str!("../site/style.css");
+    // A `<` could end the script element that holds the facts.
+    let facts = facts.replace('<', "\\u003c");
+    let (before, rest) = TEMPLATE.split_once("{{style}}").unwrap_or((TEMPLATE, ""));
+    let (between, after) = rest.split_once("{{facts}}").unwrap_or((rest, ""));
+    format!("{before}{STYLE}{between}{facts}{after}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn facts_cannot_leave_their_element() {
+        let page = render("{\"x\":\"</script>\"}");
+        assert!(page.contains("{\"x\":\"\\u003c/script>\"}"));
+        assert!(page.contains(include_str!("../site/style.css")));
+        assert!(!page.contains("{{"));
+    }
+}
