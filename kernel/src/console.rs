@@ -99,17 +99,18 @@ impl Console {
     }
 }
 
-/// Writes one line. Without a console it goes nowhere.
+/// Writes one line. Before there is a console it goes to Xen's own log.
 pub fn write_line(text: fmt::Arguments<'_>) {
     let mut line = Line::new();
     let _ = line.write_fmt(text);
     line.end();
     CONSOLE.with(|c| {
         // A trap may come while the console is borrowed; its report then has to do without.
-        if let Ok(mut console) = c.try_borrow_mut()
-            && let Some(console) = console.as_mut()
-        {
-            console.write(&line);
+        if let Ok(mut console) = c.try_borrow_mut() {
+            match console.as_mut() {
+                Some(console) => console.write(&line),
+                None => platform::early_line(&line.text[..line.len]),
+            }
         }
     });
 }

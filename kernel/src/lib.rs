@@ -69,6 +69,14 @@ mod platform;
 #[path = "xen/mod.rs"]
 mod platform;
 
+// Parts of the Xen side that have no Xen in them, for their tests.
+#[cfg(test)]
+#[path = "xen/mem.rs"]
+mod mem;
+#[cfg(test)]
+#[path = "xen/pvclock.rs"]
+mod pvclock;
+
 /// How much is logged: `log=error|warn|info|debug|trace|off` on the command line, `info` without.
 fn log_level() -> log::LevelFilter {
     cmdline::get("log").and_then(|level| level.parse().ok()).unwrap_or(log::LevelFilter::Info)

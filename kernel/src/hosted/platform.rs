@@ -186,6 +186,11 @@ pub(crate) fn console_pause() {
     machine(|m| m.console.borrow_mut().drain());
 }
 
+/// A line for when there is no console: for the test's own output.
+pub(crate) fn early_line(text: &[u8]) {
+    eprint!("{}", String::from_utf8_lossy(text));
+}
+
 /// The page shared with xenstored, and the port that its events come by.
 pub(crate) fn xenstore() -> Option<(Window, Port)> {
     super::store::interface()

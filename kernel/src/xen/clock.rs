@@ -1,0 +1,43 @@
+//! Time from the shared info page (`vcpu_time_info`, `wc_*` of `xen/xen.h`): no hypercall.
+
+use super::pvclock::{TimeInfo, WallClock};
+use super::shared;
+use crate::time::Duration;
+use core::sync::atomic::{Ordering, fence};
+
+/// The processor's time-stamp counter.
+pub(super) fn tsc() -> u64 {
+    // SAFETY: every 64-bit processor has it, and Xen lets guests read it or emulates it.
+    unsafe { core::arch::x86_64::_rdtsc() }
+}
+
+/// Reads a record that Xen rewrites: `version` is odd while it does, and changes each time.
+fn consistent<T>(version: impl Fn() -> u32, read: impl Fn() -> T) -> T {
+    loop {
+        let before = version();
+        fence(Ordering::Acquire);
+        let record = read();
+        fence(Ordering::Acquire);
+        if before & 1 == 0 && version() == before {
+            return record;
+        }
+        core::hint::spin_loop();
+    }
+}
+
+/// Xen's system time when the counter stood at `tsc`, in nanoseconds.
+pub(super) fn at(tsc: u64) -> u64 {
+    let info = consistent(shared::time_version, shared::time_info);
+    TimeInfo::at(&info, tsc)
+}
+
+/// Xen's system time now, in nanoseconds.
+pub(super) fn now() -> u64 {
+    at(tsc())
+}
+
+/// The time since the Unix epoch; `None` before Xen knows it.
+pub(super) fn wall() -> Option<Duration> {
+    let clock: WallClock = consistent(shared::wall_version, shared::wall_clock);
+    clock.at(now())
+}

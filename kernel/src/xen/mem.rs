@@ -1,0 +1,308 @@
+//! `memcpy`, `memmove`, `memset`, `memcmp`, `bcmp`: what the compiler calls and a C library would bring.
+//!
+//! Up to 32 bytes are moved by overlapping loads and stores, which are all done before the first store, so that they
+//! serve `memmove` too. More goes 64 bytes at a time through SSE registers. The loops are assembly because the
+//! compiler would recognise a loop in Rust as the very function it is in, and call it.
+
+use core::arch::asm;
+
+/// Copies `n` bytes where `n` is at most 32; the two may overlap.
+///
+/// # Safety
+/// `src` valid for reads and `dst` for writes of `n` bytes.
+#[inline(always)]
+unsafe fn copy_small(dst: *mut u8, src: *const u8, n: usize) {
+    /// Copies `n` bytes, at least one `T` and at most two, as the first and the last.
+    ///
+    /// # Safety
+    /// As for `copy_small`, with `n` from one to two sizes of `T`.
+    #[inline(always)]
+    unsafe fn ends<T: Copy>(dst: *mut u8, src: *const u8, n: usize) {
+        let last = n - size_of::<T>();
+        // SAFETY: the first `T` of `n` bytes.
+        let a = unsafe { src.cast::<T>().read_unaligned() };
+        // SAFETY: the offset is within the `n` bytes.
+        let tail = unsafe { src.add(last) };
+        // SAFETY: the last `T` of `n` bytes.
+        let b = unsafe { tail.cast::<T>().read_unaligned() };
+        // SAFETY: the first `T` of `n` bytes.
+        unsafe { dst.cast::<T>().write_unaligned(a) };
+        // SAFETY: the offset is within the `n` bytes.
+        let tail = unsafe { dst.add(last) };
+        // SAFETY: the last `T` of `n` bytes.
+        unsafe { tail.cast::<T>().write_unaligned(b) };
+    }
+    use core::arch::x86_64::__m128i;
+    match n {
+        // SAFETY: passed on, with the size as asked, in every arm.
+        16..=32 => unsafe { ends::<__m128i>(dst, src, n) },
+        // SAFETY: as above.
+        8..16 => unsafe { ends::<u64>(dst, src, n) },
+        // SAFETY: as above.
+        4..8 => unsafe { ends::<u32>(dst, src, n) },
+        // SAFETY: as above.
+        2..4 => unsafe { ends::<u16>(dst, src, n) },
+        // SAFETY: as above.
+        1 => unsafe { ends::<u8>(dst, src, n) },
+        _ => {}
+    }
+}
+
+/// Copies forwards, `n` of more than 32 bytes. Right for overlaps where `dst` is below `src`.
+///
+/// # Safety
+/// As for `memmove`.
+#[inline(always)]
+unsafe fn copy_forwards(dst: *mut u8, src: *const u8, n: usize) {
+    // The last 32 bytes are read first and written last: they make up for what does not fill a round.
+    // SAFETY: within `n` bytes, as the caller promises, on each access; only the declared registers change.
+    unsafe {
+        asm!(
+            "movups {t0}, [{s} + {n} - 32]",
+            "movups {t1}, [{s} + {n} - 16]",
+            "lea {e}, [{d} + {n}]",
+            "sub {n}, 32",
+            "sub {n}, 64",
+            "jb 3f",
+            "2:",
+            "movups {a}, [{s}]",
+            "movups {b}, [{s} + 16]",
+            "movups {x}, [{s} + 32]",
+            "movups {y}, [{s} + 48]",
+            "movups [{d}], {a}",
+            "movups [{d} + 16], {b}",
+            "movups [{d} + 32], {x}",
+            "movups [{d} + 48], {y}",
+            "add {s}, 64",
+            "add {d}, 64",
+            "sub {n}, 64",
+            "jae 2b",
+            "3:",
+            "add {n}, 64",
+            "jz 5f",
+            "cmp {n}, 32",
+            "jbe 4f",
+            "movups {a}, [{s}]",
+            "movups {b}, [{s} + 16]",
+            "movups {x}, [{s} + 32]",
+            "movups {y}, [{s} + 48]",
+            "movups [{d}], {a}",
+            "movups [{d} + 16], {b}",
+            "movups [{d} + 32], {x}",
+            "movups [{d} + 48], {y}",
+            "jmp 5f",
+            "4:",
+            "movups {a}, [{s}]",
+            "movups {b}, [{s} + 16]",
+            "movups [{d}], {a}",
+            "movups [{d} + 16], {b}",
+            "5:",
+            "movups [{e} - 32], {t0}",
+            "movups [{e} - 16], {t1}",
+            s = inout(reg) src => _,
+            d = inout(reg) dst => _,
+            n = inout(reg) n => _,
+            e = out(reg) _,
+            a = out(xmm_reg) _,
+            b = out(xmm_reg) _,
+            x = out(xmm_reg) _,
+            y = out(xmm_reg) _,
+            t0 = out(xmm_reg) _,
+            t1 = out(xmm_reg) _,
+            options(nostack),
+        );
+    }
+}
+
+/// Copies backwards, `n` of more than 32 bytes. Right for overlaps where `dst` is above `src`.
+///
+/// # Safety
+/// As for `memmove`.
+#[inline(always)]
+unsafe fn copy_backwards(dst: *mut u8, src: *const u8, n: usize) {
+    // The first 32 bytes are read first and written last.
+    // SAFETY: as for `copy_forwards`.
+    unsafe {
+        asm!(
+            "movups {t0}, [{s}]",
+            "movups {t1}, [{s} + 16]",
+            "sub {n}, 32",
+            "2:",
+            "movups {a}, [{s} + {n}]",
+            "movups {b}, [{s} + {n} + 16]",
+            "movups [{d} + {n}], {a}",
+            "movups [{d} + {n} + 16], {b}",
+            "sub {n}, 32",
+            "ja 2b",
+            "movups [{d}], {t0}",
+            "movups [{d} + 16], {t1}",
+            s = in(reg) src,
+            d = in(reg) dst,
+            n = inout(reg) n => _,
+            a = out(xmm_reg) _,
+            b = out(xmm_reg) _,
+            t0 = out(xmm_reg) _,
+            t1 = out(xmm_reg) _,
+            options(nostack),
+        );
+    }
+}
+
+/// Copies `n` bytes from `src` to `dst`; the two may overlap.
+///
+/// # Safety
+/// `src` valid for reads and `dst` for writes of `n` bytes.
+#[cfg_attr(xenlet = "xen", unsafe(no_mangle))]
+pub(crate) unsafe extern "C" fn memmove(dst: *mut u8, src: *const u8, n: usize) -> *mut u8 {
+    if n <= 32 {
+        // SAFETY: the caller's promise.
+        unsafe { copy_small(dst, src, n) };
+    } else if dst.addr().wrapping_sub(src.addr()) >= n {
+        // SAFETY: the caller's promise; `dst` is below `src` or the two do not overlap.
+        unsafe { copy_forwards(dst, src, n) };
+    } else {
+        // SAFETY: the caller's promise; `dst` is above `src`.
+        unsafe { copy_backwards(dst, src, n) };
+    }
+    dst
+}
+
+/// Copies `n` bytes from `src` to `dst`.
+///
+/// # Safety
+/// `src` valid for reads and `dst` for writes of `n` bytes; the two do not overlap.
+#[cfg_attr(xenlet = "xen", unsafe(no_mangle))]
+pub(crate) unsafe extern "C" fn memcpy(dst: *mut u8, src: *const u8, n: usize) -> *mut u8 {
+    if n <= 32 {
+        // SAFETY: the caller's promise.
+        unsafe { copy_small(dst, src, n) };
+    } else {
+        // SAFETY: the caller's promise.
+        unsafe { copy_forwards(dst, src, n) };
+    }
+    dst
+}
+
+/// Fills `n` bytes at `dst` with the low byte of `value`.
+///
+/// # Safety
+/// `dst` valid for writes of `n` bytes.
+#[cfg_attr(xenlet = "xen", unsafe(no_mangle))]
+pub(crate) unsafe extern "C" fn memset(dst: *mut u8, value: i32, n: usize) -> *mut u8 {
+    let word = u64::from(value.cast_unsigned() & 0xff) * 0x0101_0101_0101_0101;
+    let pair = [word; 4];
+    let pair = (&raw const pair).cast::<u8>();
+    if n <= 32 {
+        // SAFETY: the caller's promise; the pattern has 32 bytes.
+        unsafe { copy_small(dst, pair, n) };
+        return dst;
+    }
+    // SAFETY: within `n` bytes on each store: whole 32s from the front, then the last 32.
+    unsafe {
+        asm!(
+            "movups {a}, [{p}]",
+            "lea {e}, [{d} + {n}]",
+            "2:",
+            "movups [{d}], {a}",
+            "movups [{d} + 16], {a}",
+            "add {d}, 32",
+            "sub {n}, 32",
+            "cmp {n}, 32",
+            "ja 2b",
+            "movups [{e} - 32], {a}",
+            "movups [{e} - 16], {a}",
+            p = in(reg) pair,
+            d = inout(reg) dst => _,
+            n = inout(reg) n => _,
+            e = out(reg) _,
+            a = out(xmm_reg) _,
+            options(nostack),
+        );
+    }
+    dst
+}
+
+/// Compares `n` bytes: less than, equal to or greater than 0, as the first difference is.
+///
+/// # Safety
+/// Both valid for reads of `n` bytes.
+#[cfg_attr(xenlet = "xen", unsafe(no_mangle))]
+pub(crate) unsafe extern "C" fn memcmp(a: *const u8, b: *const u8, n: usize) -> i32 {
+    let mut at = 0;
+    while at + 8 <= n {
+        // SAFETY: within `n` bytes.
+        let (x, y) = unsafe { (a.add(at), b.add(at)) };
+        // SAFETY: 8 bytes from there are within `n`.
+        let x = unsafe { x.cast::<u64>().read_unaligned() };
+        // SAFETY: as above.
+        let y = unsafe { y.cast::<u64>().read_unaligned() };
+        if x != y {
+            return if x.swap_bytes() < y.swap_bytes() { -1 } else { 1 };
+        }
+        at += 8;
+    }
+    while at < n {
+        // SAFETY: within `n` bytes; volatile, so that this loop is not taken for `memcmp` itself.
+        let x = unsafe { a.add(at).read_volatile() };
+        // SAFETY: as above.
+        let y = unsafe { b.add(at).read_volatile() };
+        if x != y {
+            return i32::from(x) - i32::from(y);
+        }
+        at += 1;
+    }
+    0
+}
+
+/// As [`memcmp`], for equality alone.
+///
+/// # Safety
+/// As for [`memcmp`].
+#[cfg_attr(xenlet = "xen", unsafe(no_mangle))]
+pub(crate) unsafe extern "C" fn bcmp(a: *const u8, b: *const u8, n: usize) -> i32 {
+    // SAFETY: the caller's promise.
+    unsafe { memcmp(a, b, n) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn copies(len in 0usize..400, from in 0usize..400, to in 0usize..400) {
+            let mut ours: Vec<u8> = (0..800).map(|i| (i % 251) as u8).collect();
+            let mut theirs = ours.clone();
+            // SAFETY: all within 800 bytes.
+            unsafe { memmove(ours.as_mut_ptr().add(to), ours.as_ptr().add(from), len) };
+            theirs.copy_within(from..from + len, to);
+            prop_assert_eq!(&ours, &theirs);
+            let mut fresh = vec![0; 800];
+            // SAFETY: different buffers, all within 800 bytes.
+            unsafe { memcpy(fresh.as_mut_ptr().add(to), ours.as_ptr().add(from), len) };
+            prop_assert_eq!(&fresh[to..to + len], &ours[from..from + len]);
+            prop_assert!(fresh[..to].iter().chain(&fresh[to + len..]).all(|b| *b == 0));
+        }
+
+        #[test]
+        fn fills(len in 0usize..400, at in 0usize..64, value: u8) {
+            let mut ours = vec![value.wrapping_add(1); 500];
+            let mut theirs = ours.clone();
+            // SAFETY: within 500 bytes.
+            unsafe { memset(ours.as_mut_ptr().add(at), value.into(), len) };
+            theirs[at..at + len].fill(value);
+            prop_assert_eq!(ours, theirs);
+        }
+
+        #[test]
+        fn compares(a in prop::collection::vec(0u8..3, 0..80), b in prop::collection::vec(0u8..3, 0..80)) {
+            let n = a.len().min(b.len());
+            // SAFETY: both have `n` bytes.
+            let ours = unsafe { memcmp(a.as_ptr(), b.as_ptr(), n) };
+            prop_assert_eq!(ours.signum(), a[..n].cmp(&b[..n]) as i32);
+            // SAFETY: both have `n` bytes.
+            prop_assert_eq!(unsafe { bcmp(a.as_ptr(), b.as_ptr(), n) } == 0, a[..n] == b[..n]);
+        }
+    }
+}

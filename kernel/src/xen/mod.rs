@@ -1,0 +1,146 @@
+//! The seam, on Xen: hypercalls, the shared info page, page tables and traps.
+
+mod boot;
+mod clock;
+mod heap;
+mod hypercall;
+#[path = "mem.rs"]
+mod mem;
+mod pagetable;
+mod pvclock;
+mod random;
+mod shared;
+mod trap;
+mod unwind;
+
+use crate::abi::grant_table::{self, EntryV1, SetupTable};
+use crate::addr::{DomId, Mfn, Port};
+use crate::memory::Stats;
+use crate::page::{Page, Window};
+use crate::time::{Duration, Instant};
+use crate::{abi, event, shutdown::Reason};
+use alloc::string::String;
+use core::ptr::NonNull;
+
+/// One thread needs no waking.
+pub(crate) struct ThreadWaker;
+
+impl ThreadWaker {
+    #[allow(clippy::unused_self, reason = "the same shape as on the host")]
+    pub(crate) const fn wake(&self) {}
+}
+
+pub(crate) const fn thread_waker() -> ThreadWaker {
+    ThreadWaker
+}
+
+pub(crate) fn monotonic_ns() -> u64 {
+    clock::now()
+}
+
+pub(crate) fn wall() -> Option<Duration> {
+    clock::wall()
+}
+
+pub(crate) fn random() -> Option<u64> {
+    random::random()
+}
+
+pub(crate) fn memory_stats() -> Option<Stats> {
+    Some(heap::stats())
+}
+
+/// The command line of `start_info`, up to its NUL; what is not UTF-8 of it is replaced.
+pub(crate) fn command_line() -> String {
+    let bytes: alloc::vec::Vec<u8> =
+        boot::info().cmd_line.iter().map(|c| c.cast_unsigned()).take_while(|c| *c != 0).collect();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Sleeps until an event or the deadline.
+pub(crate) fn wait(deadline: Option<Instant>) -> bool {
+    let deadline_ns = match deadline {
+        // 0 would be no deadline, and this one has come.
+        Some(deadline) if deadline <= crate::time::now() => return true,
+        Some(deadline) => deadline.as_nanos().max(1),
+        None => 0,
+    };
+    event::with_ports(|ports| hypercall::poll(ports, deadline_ns));
+    true
+}
+
+/// Ends the domain.
+pub(crate) fn shutdown(reason: Reason) -> ! {
+    crate::console::drain();
+    hypercall::shutdown(reason.code())
+}
+
+pub(crate) fn frame_of(page: NonNull<u8>) -> Mfn {
+    pagetable::mfn(pagetable::pfn_of(page.addr().get()))
+}
+
+pub(crate) fn evtchn_alloc_unbound(peer: DomId) -> Option<Port> {
+    hypercall::alloc_unbound(peer.0).ok().map(Port)
+}
+
+pub(crate) fn evtchn_send(port: Port) {
+    hypercall::send(port.0);
+}
+
+pub(crate) fn evtchn_close(port: Port) {
+    hypercall::close(port.0);
+}
+
+pub(crate) fn take_pending(port: Port) -> bool {
+    shared::take_pending(port.0)
+}
+
+/// Most frames of grant table that are asked for: Xen's default limit.
+const MAX_GRANT_FRAMES: u32 = 64;
+
+/// Frame `index` of the grant table, mapped over a page of the heap that is given up for it.
+pub(crate) fn grant_frame(index: u32) -> Option<NonNull<EntryV1>> {
+    let nr_frames = (index + 1).min(MAX_GRANT_FRAMES);
+    let mut frames = [0; MAX_GRANT_FRAMES as usize];
+    let mut op = SetupTable { dom: hypercall::DOMID_SELF, nr_frames, status: -1, frame_list: frames.as_mut_ptr() };
+    // SAFETY: the structure of this command; its list has room for `nr_frames`.
+    unsafe { hypercall::grant_table_op(grant_table::OP_SETUP_TABLE, &mut op) }.ok()?;
+    let frame = *core::hint::black_box(&frames).get(index as usize)?;
+    if core::hint::black_box(&op).status != 0 || frame == 0 {
+        return None;
+    }
+    let page = NonNull::from(&mut *core::mem::ManuallyDrop::new(Page::new().ok()?)).cast::<EntryV1>();
+    // SAFETY: the page is ours and is never used as memory of the heap again.
+    unsafe { hypercall::update_va_mapping(page.addr().get(), frame << 12 | pagetable::DATA) }.ok()?;
+    Some(page)
+}
+
+/// A page that the toolstack made, by its frame, if it gave one.
+fn toolstack_page(mfn: u64, len: usize) -> Option<Window> {
+    let page = core::ptr::with_exposed_provenance_mut(pagetable::address_of(Mfn(mfn)));
+    NonNull::new(page).filter(|_| mfn != 0).map(|page| Window::new(page, len))
+}
+
+/// The console's page, and the port that its events come by.
+pub(crate) fn console() -> Option<(Window, Port)> {
+    // SAFETY: a domU's start_info has the domU's half of the union.
+    let console = unsafe { boot::info().console.domU };
+    Some((toolstack_page(console.mfn, size_of::<abi::console::Interface>())?, Port(console.evtchn)))
+}
+
+/// Gives the console's reader the processor for a moment.
+pub(crate) fn console_pause() {
+    let deadline = crate::time::now() + Duration::from_millis(1);
+    hypercall::poll(&[], deadline.as_nanos());
+}
+
+/// A line for when there is no console.
+pub(crate) fn early_line(text: &[u8]) {
+    hypercall::console_io(text);
+}
+
+/// The page shared with xenstored, and the port that its events come by.
+pub(crate) fn xenstore() -> Option<(Window, Port)> {
+    let info = boot::info();
+    Some((toolstack_page(info.store_mfn, size_of::<abi::xs_wire::DomainInterface>())?, Port(info.store_evtchn)))
+}

@@ -1,0 +1,221 @@
+//! Page tables: taking away rights that are not needed, and mapping more memory.
+//!
+//! Page `p` of the guest's own numbering is at `VIRT_BASE + p * 4096`, for all of its memory: the builder maps the
+//! first few MiB so, [`map_chunk`] goes on with the rest, 2 MiB at a time, when the heap asks. Entries hold machine
+//! frames; `mfn_list` and Xen's table of the reverse translate. Tables are changed by hypercalls only, and Xen checks
+//! each change. The rule kept here: nothing is both writable and executable.
+
+use super::{boot, hypercall};
+use crate::addr::{Mfn, PAGE_SIZE, Pfn};
+use xen_sys::mmu_update;
+
+/// Where page 0 is mapped: `VIRT_BASE` of the ELF notes and of `link.ld`.
+pub(super) const VIRT_BASE: usize = 0x40_0000;
+/// Bytes that one table of the lowest level maps.
+pub(super) const CHUNK: usize = 2 << 20;
+/// Where Xen shows the machine-to-physical table (`MACH2PHYS_VIRT_START`).
+const MACHINE_TO_PHYS: *const u64 = core::ptr::without_provenance(0xffff_8000_0000_0000);
+
+const PRESENT: u64 = 1;
+const WRITABLE: u64 = 1 << 1;
+const USER: u64 = 1 << 2;
+const ACCESSED: u64 = 1 << 5;
+const DIRTY: u64 = 1 << 6;
+const NO_EXECUTE: u64 = 1 << 63;
+const FRAME: u64 = 0x000f_ffff_ffff_f000;
+
+/// A page of data: writable, not executable. (The guest runs in ring 3, so its pages are user pages.)
+pub(super) const DATA: u64 = PRESENT | WRITABLE | USER | ACCESSED | DIRTY | NO_EXECUTE;
+const CONSTANT: u64 = PRESENT | USER | ACCESSED | NO_EXECUTE;
+const CODE: u64 = PRESENT | USER | ACCESSED;
+const TABLE: u64 = PRESENT | WRITABLE | USER | ACCESSED | NO_EXECUTE;
+
+unsafe extern "C" {
+    static _text_end: [u8; 0];
+    static _rodata_end: [u8; 0];
+    static _stack_guard: [u8; 0];
+    static _image_end: [u8; 0];
+}
+
+/// Addresses of the image's parts: where its code, its constants and it itself end. Each begins where the one before
+/// ended, the first at `VIRT_BASE`.
+pub(super) fn image() -> (usize, usize, usize) {
+    ((&raw const _text_end).addr(), (&raw const _rodata_end).addr(), (&raw const _image_end).addr())
+}
+
+/// The machine frame of our page `pfn`.
+pub(super) fn mfn(pfn: Pfn) -> Mfn {
+    let info = boot::info();
+    assert!((pfn.0 as u64) < info.nr_pages, "page {pfn:?} is beyond this domain's memory");
+    let list = core::ptr::with_exposed_provenance::<u64>(usize_of(info.mfn_list));
+    // SAFETY: the list has `nr_pages` entries, and is mapped and constant.
+    Mfn(unsafe { list.add(pfn.0).read() })
+}
+
+/// Where our page of machine frame `mfn` is mapped. For frames that are ours.
+pub(super) fn address_of(mfn: Mfn) -> usize {
+    // SAFETY: Xen maps the table for all frames of the machine, readable for every guest; `mfn` comes from an entry
+    // of our own page tables or from start_info.
+    let pfn = unsafe { MACHINE_TO_PHYS.add(usize_of(mfn.0)).read_volatile() };
+    VIRT_BASE + usize_of(pfn) * PAGE_SIZE
+}
+
+/// Our page at `address`, in the linear mapping.
+pub(super) fn pfn_of(address: usize) -> Pfn {
+    Pfn((address - VIRT_BASE) / PAGE_SIZE)
+}
+
+const fn usize_of(n: u64) -> usize {
+    #[allow(clippy::cast_possible_truncation, reason = "64 bits both")]
+    {
+        n as usize
+    }
+}
+
+/// Which entry of a table of `level` (4 at the top) translates `address`.
+const fn index(address: usize, level: u32) -> usize {
+    (address >> (12 + 9 * (level - 1))) & 511
+}
+
+fn read_entry(table: usize, index: usize) -> u64 {
+    let table = core::ptr::with_exposed_provenance::<u64>(table);
+    // SAFETY: `table` is the address of one of our page tables, which are mapped (read-only); the index is below 512.
+    unsafe { table.add(index).read_volatile() }
+}
+
+/// The table of `level` that translates `address`, or the level of the table that has no entry for it.
+fn table_for(address: usize, level: u32) -> Result<usize, u32> {
+    let mut table = usize_of(boot::info().pt_base);
+    for above in (level + 1..=4).rev() {
+        let entry = read_entry(table, index(address, above));
+        if entry & PRESENT == 0 {
+            return Err(above);
+        }
+        table = address_of(Mfn((entry & FRAME) >> 12));
+    }
+    Ok(table)
+}
+
+/// The machine address of entry `index` of the table at `table`, for `mmu_update`.
+fn machine_address(table: usize, index: usize) -> u64 {
+    (mfn(pfn_of(table)).0 << 12) + 8 * index as u64
+}
+
+/// The end of what is mapped, from an address that is.
+pub(super) fn mapped_end(from: usize) -> usize {
+    let mut at = from - from % CHUNK;
+    while let Ok(table) = table_for(at, 1) {
+        // The builder fills whole tables; a table that ends early ends the mapping.
+        let present = (0..512).rposition(|i| read_entry(table, i) & PRESENT != 0).map_or(0, |i| i + 1);
+        at += present * PAGE_SIZE;
+        if present < 512 {
+            break;
+        }
+    }
+    at
+}
+
+/// Takes away the rights that the image does not need: code is not writable, the rest is not executable, the page
+/// below the stack is not there.
+pub(super) fn protect() {
+    let (text_end, rodata_end, _) = image();
+    let guard = (&raw const _stack_guard).addr();
+    let end = mapped_end(VIRT_BASE);
+    let mut batch = Batch::new();
+    for chunk in (VIRT_BASE..end).step_by(CHUNK) {
+        if chunk > guard {
+            // Nothing but data from here on: one bit in the table above covers 2 MiB.
+            let Ok(table) = table_for(chunk, 2) else { panic!("the boot page tables have a hole") };
+            let entry = read_entry(table, index(chunk, 2));
+            batch.push(machine_address(table, index(chunk, 2)), entry | NO_EXECUTE);
+            continue;
+        }
+        let Ok(table) = table_for(chunk, 1) else { panic!("the boot page tables have a hole") };
+        for i in 0..512 {
+            let (at, entry) = (chunk + i * PAGE_SIZE, read_entry(table, i));
+            if entry & PRESENT == 0 {
+                continue;
+            }
+            let frame = entry & FRAME;
+            let wanted = match at {
+                _ if at < text_end => frame | CODE,
+                _ if at < rodata_end => frame | CONSTANT,
+                _ if at == guard => 0,
+                // Page tables are read-only already: only the one right is taken.
+                _ => entry | NO_EXECUTE,
+            };
+            batch.push(machine_address(table, i), wanted);
+        }
+    }
+    batch.apply();
+    hypercall::flush_tlb();
+}
+
+/// Entries to change, in as few hypercalls as the stack has room for.
+struct Batch {
+    updates: [mmu_update; 128],
+    count: usize,
+}
+
+impl Batch {
+    const fn new() -> Self {
+        Self { updates: [mmu_update { ptr: 0, val: 0 }; 128], count: 0 }
+    }
+
+    fn push(&mut self, ptr: u64, val: u64) {
+        if self.count == self.updates.len() {
+            self.apply();
+        }
+        self.updates[self.count] = mmu_update { ptr, val };
+        self.count += 1;
+    }
+
+    fn apply(&mut self) {
+        let updates = &self.updates[..self.count];
+        // SAFETY: `protect` only takes rights away that the image does not use.
+        if let Err(e) = unsafe { hypercall::mmu_update_batch(updates) } {
+            panic!("Xen refuses to protect the image: {e:?}");
+        }
+        self.count = 0;
+    }
+}
+
+/// Maps the pages from `start` (a multiple of 2 MiB) up to 2 MiB further, or to the end of memory, as data. Takes from
+/// `spare` (zeroed pages of the heap) what tables that needs.
+///
+/// # Errors
+/// When Xen refuses; nothing is mapped then.
+pub(super) fn map_chunk(start: usize, spare: &mut dyn FnMut() -> Option<usize>) -> Result<usize, hypercall::Refused> {
+    const NO_TABLE: hypercall::Refused = hypercall::Refused(-12);
+    let nr_pages = usize_of(boot::info().nr_pages);
+    let first = pfn_of(start).0;
+    let count = nr_pages.saturating_sub(first).min(CHUNK / PAGE_SIZE);
+    if count == 0 {
+        return Err(NO_TABLE);
+    }
+    // Missing tables above come first, empty; then the lowest one, with all its entries in place, so that Xen
+    // checks it once.
+    while let Err(level) = table_for(start, 2) {
+        install(start, level, spare().ok_or(NO_TABLE)?)?;
+    }
+    let table = spare().ok_or(NO_TABLE)?;
+    let entries = core::ptr::with_exposed_provenance_mut::<u64>(table);
+    for i in 0..count {
+        let entry = mfn(Pfn(first + i)).0 << 12 | DATA;
+        // SAFETY: `table` is a page of the heap that nobody else uses, and it has 512 entries.
+        unsafe { entries.add(i).write(entry) };
+    }
+    install(start, 2, table)?;
+    Ok(count * PAGE_SIZE)
+}
+
+/// Makes the page at `table` the table below `level` that translates `address`.
+fn install(address: usize, level: u32, table: usize) -> Result<(), hypercall::Refused> {
+    let frame = mfn(pfn_of(table)).0 << 12;
+    // SAFETY: a page of the heap that is given up to be a table: from here on it is only read.
+    unsafe { hypercall::update_va_mapping(table, frame | CONSTANT) }?;
+    let Ok(above) = table_for(address, level) else { return Err(hypercall::Refused(-22)) };
+    let ptr = machine_address(above, index(address, level));
+    // SAFETY: adds mappings of pages that nothing is mapped to yet.
+    unsafe { hypercall::mmu_update_batch(&[mmu_update { ptr, val: frame | TABLE }]) }
+}

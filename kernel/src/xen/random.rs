@@ -1,0 +1,67 @@
+//! Random numbers from the processor: RDSEED where there is one, else RDRAND.
+
+use core::arch::asm;
+use core::arch::x86_64::{_rdrand64_step, _rdseed64_step};
+
+/// `cpuid` as Xen wants this guest to see it (`XEN_EMULATE_PREFIX` of `xen/arch-x86/xen.h`): `ebx` and `ecx`.
+fn cpuid(leaf: u32, subleaf: u32) -> (u32, u32) {
+    let (ebx, ecx): (u64, u32);
+    // SAFETY: the prefix is defined for PV guests; `rbx`, which the compiler keeps for itself, is put back.
+    unsafe {
+        asm!(
+            "mov {saved}, rbx",
+            "ud2",
+            ".ascii \"xen\"",
+            "cpuid",
+            "xchg {saved}, rbx",
+            saved = out(reg) ebx,
+            inout("eax") leaf => _,
+            inout("ecx") subleaf => ecx,
+            out("edx") _,
+            options(nomem, nostack, preserves_flags),
+        );
+    }
+    #[allow(clippy::cast_possible_truncation, reason = "the upper half of rbx is zero after cpuid")]
+    (ebx as u32, ecx)
+}
+
+/// # Safety
+/// The processor has RDRAND.
+#[target_feature(enable = "rdrand")]
+unsafe fn rdrand() -> Option<u64> {
+    let mut value = 0;
+    // Ten tries are what its documentation asks for.
+    // SAFETY: the caller's promise.
+    (0..10).any(|_| unsafe { _rdrand64_step(&mut value) } == 1).then_some(value)
+}
+
+/// # Safety
+/// The processor has RDSEED.
+#[target_feature(enable = "rdseed")]
+unsafe fn rdseed() -> Option<u64> {
+    let mut value = 0;
+    for _ in 0..100 {
+        // SAFETY: the caller's promise.
+        if unsafe { _rdseed64_step(&mut value) } == 1 {
+            return Some(value);
+        }
+        core::hint::spin_loop();
+    }
+    None
+}
+
+/// 64 bits fit for a key, or `None` where the processor has no source.
+pub(super) fn random() -> Option<u64> {
+    let (has_rdseed, has_rdrand) = (cpuid(7, 0).0 & 1 << 18 != 0, cpuid(1, 0).1 & 1 << 30 != 0);
+    if has_rdseed {
+        // SAFETY: just asked.
+        if let Some(value) = unsafe { rdseed() } {
+            return Some(value);
+        }
+    }
+    if has_rdrand {
+        // SAFETY: just asked.
+        return unsafe { rdrand() };
+    }
+    None
+}
