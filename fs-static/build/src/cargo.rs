@@ -1,8 +1,8 @@
 //! What a build script says to cargo.
 
 use crate::{Problem, Report, generate};
-use std::path::{Path, PathBuf};
 use std::env;
+use std::path::{Path, PathBuf};
 
 /// The environment variable that names another folder than the application's own.
 pub const VARIABLE: &str = "XENLET_SITE";

@@ -5,9 +5,12 @@
 /// Text says that it is UTF-8 where it is. Where it is not we don't know what it is, and leave it to the browser.
 /// JSON says nothing: it is always UTF-8 (RFC 8259 §8.1).
 pub(crate) fn content_type(path: &str, body: &[u8]) -> String {
-    let essence = mime_guess::from_path(path)
-        .first_raw()
-        .unwrap_or("application/octet-stream");
+    let essence = match mime_guess::from_path(path).first_raw() {
+        // RFC 9239 §6.
+        Some("application/javascript") => "text/javascript",
+        Some(essence) => essence,
+        None => "application/octet-stream",
+    };
     if is_text(essence) && str::from_utf8(body).is_ok() {
         format!("{essence}; charset=utf-8")
     } else {
@@ -16,9 +19,7 @@ pub(crate) fn content_type(path: &str, body: &[u8]) -> String {
 }
 
 fn is_text(essence: &str) -> bool {
-    essence.starts_with("text/")
-        || essence.ends_with("+xml")
-        || matches!(essence, "application/xml" | "application/javascript")
+    essence.starts_with("text/") || essence.ends_with("+xml") || essence == "application/xml"
 }
 
 /// Whether files of that type are compressed by their nature, so that trying again would only cost time.

@@ -18,7 +18,13 @@ fn main() {
             paths.sort();
             paths.join("\n").into_bytes()
         }
-        ["files"] => SITE.files().iter().map(|file| file.path()).collect::<Vec<_>>().join("\n").into_bytes(),
+        ["files"] => SITE
+            .files()
+            .iter()
+            .map(|file| file.path())
+            .collect::<Vec<_>>()
+            .join("\n")
+            .into_bytes(),
         ["bytes"] => format!("{} {}", SITE.content_bytes(), SITE.stored_bytes()).into_bytes(),
         [part, path, rest @ ..] => {
             let file = match (SITE.get(path), rest) {
@@ -27,7 +33,10 @@ fn main() {
                 (None, [_]) if *path == "404" => SITE.not_found().expect("no 404 page"),
                 (entry, _) => panic!("{path} is {entry:?}"),
             };
-            let variant = file.variants().find(|variant| variant.coding().token() == rest[0]).expect("no such variant");
+            let variant = file
+                .variants()
+                .find(|variant| variant.coding().token() == rest[0])
+                .expect("no such variant");
             match *part {
                 "head" => variant.head(),
                 "fields" => variant.fields(),
@@ -44,5 +53,7 @@ fn main() {
 }
 
 fn write(bytes: &[u8]) {
-    std::io::stdout().write_all(bytes).expect("stdout is closed");
+    std::io::stdout()
+        .write_all(bytes)
+        .expect("stdout is closed");
 }
