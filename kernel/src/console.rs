@@ -38,9 +38,16 @@ local! {
 
 /// Connects the console and makes it the `log` backend.
 pub(crate) fn start() {
-    let Some((page, port)) = platform::console() else { return };
+    let Some((page, port)) = platform::console() else {
+        return;
+    };
     let channel = Channel::bound(port);
-    let console = Console { page, channel, backlog: VecDeque::new(), lost: 0 };
+    let console = Console {
+        page,
+        channel,
+        backlog: VecDeque::new(),
+        lost: 0,
+    };
     CONSOLE.with(|c| *c.borrow_mut() = Some(console));
     if log::set_logger(&Logger).is_ok() {
         log::set_max_level(crate::log_level());
@@ -62,14 +69,18 @@ pub(crate) fn start() {
 impl Console {
     /// Moves what fits from the backlog into the ring.
     fn flush(&mut self) {
-        let (cons, prod) = (self.page.load_acquire(OUT_CONS), self.page.load_acquire(OUT_PROD));
+        let (cons, prod) = (
+            self.page.load_acquire(OUT_CONS),
+            self.page.load_acquire(OUT_PROD),
+        );
         let used = prod.wrapping_sub(cons) as usize;
         // An index that makes no sense is a full ring: the peer hurts only what it reads itself.
         let room = OUT_SIZE.saturating_sub(used);
         let count = room.min(self.backlog.len());
         let mut at = prod;
         for byte in self.backlog.drain(..count) {
-            self.page.write(OUTPUT + (at as usize & (OUT_SIZE - 1)), &[byte]);
+            self.page
+                .write(OUTPUT + (at as usize & (OUT_SIZE - 1)), &[byte]);
             at = at.wrapping_add(1);
         }
         if count > 0 {
@@ -78,7 +89,11 @@ impl Console {
         }
         if self.lost > 0 && self.backlog.len() < BACKLOG / 2 {
             let mut line = Line::new();
-            let _ = write!(line, "console: {} lines were lost, nobody read them in time\r\n", self.lost);
+            let _ = write!(
+                line,
+                "console: {} lines were lost, nobody read them in time\r\n",
+                self.lost
+            );
             self.lost = 0;
             self.backlog.extend(line.bytes());
         }
@@ -137,7 +152,9 @@ pub(crate) fn drain() {
 fn empty() -> bool {
     CONSOLE.with(|c| {
         c.try_borrow().ok().is_none_or(|console| {
-            console.as_ref().is_none_or(|c| c.page.load_acquire(OUT_CONS) == c.page.load_acquire(OUT_PROD))
+            console
+                .as_ref()
+                .is_none_or(|c| c.page.load_acquire(OUT_CONS) == c.page.load_acquire(OUT_PROD))
         })
     })
 }
@@ -150,7 +167,10 @@ struct Line {
 
 impl Line {
     const fn new() -> Self {
-        Self { text: [0; LINE], len: 0 }
+        Self {
+            text: [0; LINE],
+            len: 0,
+        }
     }
 
     fn bytes(&self) -> impl Iterator<Item = u8> + '_ {
@@ -188,10 +208,16 @@ impl log::Log for Logger {
     fn log(&self, record: &log::Record<'_>) {
         if self.enabled(record.metadata()) {
             let at = now().since(timeline::started());
-            let target = record.target().strip_prefix("xenlet_").unwrap_or(record.target());
+            let target = record
+                .target()
+                .strip_prefix("xenlet_")
+                .unwrap_or(record.target());
             let target = target.split("::").next().unwrap_or(target);
             let (secs, micros, level) = (at.as_secs(), at.subsec_micros(), record.level());
-            write_line(format_args!("[{secs:5}.{micros:06}] {level} {target}: {}", record.args()));
+            write_line(format_args!(
+                "[{secs:5}.{micros:06}] {level} {target}: {}",
+                record.args()
+            ));
         }
     }
 
@@ -217,7 +243,10 @@ mod tests {
         hosted::test(async || {
             write_line(format_args!("{}", "a\x1b[2Jb\r\nc\x07\u{9b}d é"));
             let text = hosted::console_text();
-            assert!(!text.trim_end().contains(['\x1b', '\r', '\n', '\x07']), "{text:?}");
+            assert!(
+                !text.trim_end().contains(['\x1b', '\r', '\n', '\x07']),
+                "{text:?}"
+            );
             assert!(text.contains("a?[2Jb??c?"), "{text:?}");
         });
     }
@@ -236,7 +265,10 @@ mod tests {
             assert!(text.contains("line 0 "));
             assert!(text.contains("lines were lost"), "it says so");
             assert!(text.len() < 2 * (OUT_SIZE + BACKLOG));
-            let whole = text.lines().filter(|l| l.starts_with("line")).all(|l| l.ends_with(&"x".repeat(64)));
+            let whole = text
+                .lines()
+                .filter(|l| l.starts_with("line"))
+                .all(|l| l.ends_with(&"x".repeat(64)));
             assert!(whole, "lines are dropped whole");
         });
     }

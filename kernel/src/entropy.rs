@@ -31,7 +31,10 @@ pub fn fill(bytes: &mut [u8]) -> Result<(), NoEntropy> {
 pub fn seed() -> u64 {
     crate::platform::random().unwrap_or_else(|| {
         let wall = crate::time::wall().map_or(0, |wall| wall.as_nanos());
-        #[allow(clippy::cast_possible_truncation, reason = "only the low bits differ from boot to boot")]
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "only the low bits differ from boot to boot"
+        )]
         let mixed = (wall as u64) ^ crate::time::now().as_nanos().rotate_left(32);
         mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15)
     })

@@ -20,7 +20,10 @@ pub struct NoPort;
 
 impl core::fmt::Display for NoPort {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "no event channel left (this domain may have {MAX_PORTS})")
+        write!(
+            f,
+            "no event channel left (this domain may have {MAX_PORTS})"
+        )
     }
 }
 
@@ -66,7 +69,12 @@ impl Channel {
     /// A channel that the toolstack made: the console's or xenstore's.
     pub(crate) fn bound(port: Port) -> Self {
         let place = Rc::new(Notify::new());
-        BOUND.with(|b| b.borrow_mut().push(Bound { port, place: Rc::clone(&place) }));
+        BOUND.with(|b| {
+            b.borrow_mut().push(Bound {
+                port,
+                place: Rc::clone(&place),
+            })
+        });
         Self { port, place }
     }
 

@@ -53,9 +53,15 @@ impl Table {
 
     fn grow(&mut self) -> Result<(), OutOfPages> {
         let index = u32::try_from(self.frames.len()).map_err(|_| OutOfPages)?;
-        self.frames.push(platform::grant_frame(index).ok_or(OutOfPages)?);
-        let first = if index == 0 { RESERVED_ENTRIES } else { index * ENTRIES_PER_FRAME };
-        self.free.extend((first..(index + 1) * ENTRIES_PER_FRAME).rev().map(GrantRef));
+        self.frames
+            .push(platform::grant_frame(index).ok_or(OutOfPages)?);
+        let first = if index == 0 {
+            RESERVED_ENTRIES
+        } else {
+            index * ENTRIES_PER_FRAME
+        };
+        self.free
+            .extend((first..(index + 1) * ENTRIES_PER_FRAME).rev().map(GrantRef));
         Ok(())
     }
 }
@@ -73,14 +79,27 @@ pub(crate) fn grant(peer: DomId, frame: Mfn, access: Access) -> Result<GrantRef,
         // Entries of version 1 hold 32 bits of frame number: 16 TiB of machine.
         let frame = u32::try_from(frame.0).map_err(|_| OutOfPages)?;
         let gref = table.free.pop().ok_or(OutOfPages)?;
-        let entry = table.entry(gref);
+        // The entry's other half: `domid` and `frame`, whose layout `abi::grant_table` asserts.
+        let entry = table.entry(gref).as_ptr().cast::<u8>();
+        let domid = entry
+            .wrapping_add(core::mem::offset_of!(EntryV1, domid))
+            .cast::<u16>();
+        let number = entry
+            .wrapping_add(core::mem::offset_of!(EntryV1, frame))
+            .cast::<u32>();
         // SAFETY: a free entry of a mapped table; Xen does not look at it while its flags are 0.
-        unsafe { (&raw mut (*entry.as_ptr()).frame).write_volatile(frame) };
+        unsafe { domid.write_volatile(peer.0) };
         // SAFETY: as above.
-        unsafe { (&raw mut (*entry.as_ptr()).domid).write_volatile(peer.0) };
-        let readonly = if access == Access::ReadOnly { READONLY } else { 0 };
+        unsafe { number.write_volatile(frame) };
+        let readonly = if access == Access::ReadOnly {
+            READONLY
+        } else {
+            0
+        };
         // Release: the entry is whole before it is valid.
-        table.flags(gref).store(PERMIT_ACCESS | readonly, Ordering::Release);
+        table
+            .flags(gref)
+            .store(PERMIT_ACCESS | readonly, Ordering::Release);
         Ok(gref)
     })
 }
@@ -114,7 +133,11 @@ pub fn usage() -> (usize, usize) {
     TABLE.with(|t| {
         let table = t.borrow();
         let entries = table.frames.len() * ENTRIES_PER_FRAME as usize;
-        let usable = entries.saturating_sub(if entries == 0 { 0 } else { RESERVED_ENTRIES as usize });
+        let usable = entries.saturating_sub(if entries == 0 {
+            0
+        } else {
+            RESERVED_ENTRIES as usize
+        });
         (usable - table.free.len(), entries)
     })
 }

@@ -79,5 +79,7 @@ mod pvclock;
 
 /// How much is logged: `log=error|warn|info|debug|trace|off` on the command line, `info` without.
 fn log_level() -> log::LevelFilter {
-    cmdline::get("log").and_then(|level| level.parse().ok()).unwrap_or(log::LevelFilter::Info)
+    cmdline::get("log")
+        .and_then(|level| level.parse().ok())
+        .unwrap_or(log::LevelFilter::Info)
 }

@@ -29,7 +29,8 @@ impl RateLimit {
         let secs = now.since(self.refilled.get()).as_secs();
         if secs > 0 {
             let more = u32::try_from(secs).unwrap_or(u32::MAX);
-            self.left.set(self.left.get().saturating_add(more).min(self.burst));
+            self.left
+                .set(self.left.get().saturating_add(more).min(self.burst));
             self.refilled.set(now);
         }
         match self.left.get().checked_sub(1) {
@@ -67,10 +68,18 @@ mod tests {
             let passed = (0..100).filter(|_| limit.take().is_some()).count();
             assert_eq!(passed, 3);
             sleep(Duration::from_secs(1)).await;
-            assert_eq!(limit.take(), Some(97), "one more after a second, with the count of the dropped");
+            assert_eq!(
+                limit.take(),
+                Some(97),
+                "one more after a second, with the count of the dropped"
+            );
             assert_eq!(limit.take(), None);
             sleep(Duration::from_secs(60)).await;
-            assert_eq!((0..100).filter(|_| limit.take().is_some()).count(), 3, "never more than the burst");
+            assert_eq!(
+                (0..100).filter(|_| limit.take().is_some()).count(),
+                3,
+                "never more than the burst"
+            );
         });
     }
 }

@@ -54,7 +54,9 @@ impl core::fmt::Display for OutOfPages {
 impl core::error::Error for OutOfPages {}
 
 fn run_layout(count: usize) -> Option<Layout> {
-    Layout::from_size_align(count.checked_mul(PAGE_SIZE)?, PAGE_SIZE).ok().filter(|l| l.size() > 0)
+    Layout::from_size_align(count.checked_mul(PAGE_SIZE)?, PAGE_SIZE)
+        .ok()
+        .filter(|l| l.size() > 0)
 }
 
 /// Zeroed pages, adjacent, from the heap.
@@ -101,7 +103,11 @@ impl Page {
     pub fn share(self, peer: DomId) -> Result<SharedPage, OutOfPages> {
         let gref = grant::grant(peer, platform::frame_of(self.0), Access::ReadWrite)?;
         let window = Window::new(self.0, PAGE_SIZE);
-        Ok(SharedPage { page: Some(self), window, gref })
+        Ok(SharedPage {
+            page: Some(self),
+            window,
+            gref,
+        })
     }
 }
 
@@ -188,7 +194,10 @@ impl LentPages {
     /// When there is no memory or the grant table is full.
     pub fn new(count: usize, peer: DomId) -> Result<Self, OutOfPages> {
         let base = allocate_run(count)?;
-        let mut run = Self { base, grefs: Box::default() };
+        let mut run = Self {
+            base,
+            grefs: Box::default(),
+        };
         let mut grefs = Vec::with_capacity(count);
         for i in 0..count {
             // SAFETY: the run has `count` pages, and `i` is below it.
@@ -247,7 +256,11 @@ impl LentPages {
 impl Drop for LentPages {
     fn drop(&mut self) {
         // Every grant is revoked that can be; one page still mapped keeps the whole run from being used again.
-        let held = self.grefs.iter().filter(|gref| grant::revoke(**gref).is_err()).count();
+        let held = self
+            .grefs
+            .iter()
+            .filter(|gref| grant::revoke(**gref).is_err())
+            .count();
         let count = self.count();
         if held == 0 {
             self.release(count);

@@ -36,7 +36,10 @@ pub trait Protocol {
 pub const fn slots<P: Protocol>() -> u32 {
     let fit = (PAGE_SIZE - SLOTS) / size_of::<P::Slot>();
     assert!(fit > 0 && fit < 4096, "a slot must fit the page");
-    #[allow(clippy::cast_possible_truncation, reason = "just checked to be below 4096")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "just checked to be below 4096"
+    )]
     let fit = fit as u32;
     1 << fit.ilog2()
 }
@@ -59,8 +62,15 @@ pub struct BogusProducer {
 
 impl core::fmt::Display for BogusProducer {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        let Self { prod, cons, outstanding } = self;
-        write!(f, "the ring's producer index is {prod} with {outstanding} outstanding after {cons}")
+        let Self {
+            prod,
+            cons,
+            outstanding,
+        } = self;
+        write!(
+            f,
+            "the ring's producer index is {prod} with {outstanding} outstanding after {cons}"
+        )
     }
 }
 
@@ -84,7 +94,13 @@ impl<P: Protocol, M: AsRef<Window>> FrontRing<P, M> {
         window.write(0, &[0; SLOTS]);
         window.store_release(REQ_EVENT, 1);
         window.store_release(RSP_EVENT, 1);
-        Self { page, req_prod_pvt: 0, req_prod: 0, rsp_cons: 0, protocol: PhantomData }
+        Self {
+            page,
+            req_prod_pvt: 0,
+            req_prod: 0,
+            rsp_cons: 0,
+            protocol: PhantomData,
+        }
     }
 
     /// The page, to be granted or reclaimed.
@@ -115,7 +131,9 @@ impl<P: Protocol, M: AsRef<Window>> FrontRing<P, M> {
         assert!(self.free() > 0, "ring: push on a full ring");
         let mut slot = P::EMPTY;
         P::emit_request(request, &mut slot);
-        self.page.as_ref().write(slot_at::<P>(self.req_prod_pvt), slot.as_ref());
+        self.page
+            .as_ref()
+            .write(slot_at::<P>(self.req_prod_pvt), slot.as_ref());
         self.req_prod_pvt = self.req_prod_pvt.wrapping_add(1);
     }
 
@@ -146,7 +164,11 @@ impl<P: Protocol, M: AsRef<Window>> FrontRing<P, M> {
         let outstanding = self.req_prod.wrapping_sub(self.rsp_cons);
         let count = prod.wrapping_sub(self.rsp_cons);
         if count > outstanding {
-            return Err(BogusProducer { prod, cons: self.rsp_cons, outstanding });
+            return Err(BogusProducer {
+                prod,
+                cons: self.rsp_cons,
+                outstanding,
+            });
         }
         Ok(count)
     }
@@ -160,7 +182,9 @@ impl<P: Protocol, M: AsRef<Window>> FrontRing<P, M> {
             return Ok(None);
         }
         let mut slot = P::EMPTY;
-        self.page.as_ref().read(slot_at::<P>(self.rsp_cons), slot.as_mut());
+        self.page
+            .as_ref()
+            .read(slot_at::<P>(self.rsp_cons), slot.as_mut());
         self.rsp_cons = self.rsp_cons.wrapping_add(1);
         Ok(Some(P::parse_response(&slot)))
     }
@@ -171,7 +195,9 @@ impl<P: Protocol, M: AsRef<Window>> FrontRing<P, M> {
     /// # Errors
     /// When the backend claims more than are outstanding.
     pub fn arm(&mut self, after: u32) -> Result<bool, BogusProducer> {
-        self.page.as_ref().store_release(RSP_EVENT, self.rsp_cons.wrapping_add(after.max(1)));
+        self.page
+            .as_ref()
+            .store_release(RSP_EVENT, self.rsp_cons.wrapping_add(after.max(1)));
         // Full barrier: the backend sees our wish before we look for what it wrote without seeing it.
         fence(Ordering::SeqCst);
         Ok(self.available()? > 0)
@@ -191,7 +217,13 @@ pub struct BackRing<P: Protocol, M: AsRef<Window>> {
 impl<P: Protocol, M: AsRef<Window>> BackRing<P, M> {
     /// The backend's half of the ring on `page`, from the start (`BACK_RING_INIT`).
     pub fn new(page: M) -> Self {
-        Self { page, req_cons: 0, rsp_prod_pvt: 0, rsp_prod: 0, protocol: PhantomData }
+        Self {
+            page,
+            req_cons: 0,
+            rsp_prod_pvt: 0,
+            rsp_prod: 0,
+            protocol: PhantomData,
+        }
     }
 
     /// The page, to write it by hand: what a hostile backend does.
@@ -208,7 +240,11 @@ impl<P: Protocol, M: AsRef<Window>> BackRing<P, M> {
         let room = slots::<P>() - self.req_cons.wrapping_sub(self.rsp_prod_pvt);
         let count = prod.wrapping_sub(self.req_cons);
         if count > room {
-            return Err(BogusProducer { prod, cons: self.req_cons, outstanding: room });
+            return Err(BogusProducer {
+                prod,
+                cons: self.req_cons,
+                outstanding: room,
+            });
         }
         Ok(count)
     }
@@ -222,7 +258,9 @@ impl<P: Protocol, M: AsRef<Window>> BackRing<P, M> {
             return Ok(None);
         }
         let mut slot = P::EMPTY;
-        self.page.as_ref().read(slot_at::<P>(self.req_cons), slot.as_mut());
+        self.page
+            .as_ref()
+            .read(slot_at::<P>(self.req_cons), slot.as_mut());
         self.req_cons = self.req_cons.wrapping_add(1);
         Ok(Some(P::parse_request(&slot)))
     }
@@ -231,7 +269,9 @@ impl<P: Protocol, M: AsRef<Window>> BackRing<P, M> {
     pub fn push(&mut self, response: &P::Response) {
         let mut slot = P::EMPTY;
         P::emit_response(response, &mut slot);
-        self.page.as_ref().write(slot_at::<P>(self.rsp_prod_pvt), slot.as_ref());
+        self.page
+            .as_ref()
+            .write(slot_at::<P>(self.rsp_prod_pvt), slot.as_ref());
         self.rsp_prod_pvt = self.rsp_prod_pvt.wrapping_add(1);
     }
 
@@ -255,7 +295,9 @@ impl<P: Protocol, M: AsRef<Window>> BackRing<P, M> {
     /// # Errors
     /// When the frontend claims more than the ring holds.
     pub fn arm(&mut self) -> Result<bool, BogusProducer> {
-        self.page.as_ref().store_release(REQ_EVENT, self.req_cons.wrapping_add(1));
+        self.page
+            .as_ref()
+            .store_release(REQ_EVENT, self.req_cons.wrapping_add(1));
         fence(Ordering::SeqCst);
         Ok(self.available()? > 0)
     }

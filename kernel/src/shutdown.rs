@@ -33,6 +33,7 @@ impl Reason {
         }
     }
 
+    #[cfg(not(xenlet = "unix"))]
     fn from_request(text: &str) -> Option<Self> {
         match text {
             "poweroff" => Some(Self::Poweroff),
@@ -104,7 +105,11 @@ pub fn request(reason: Reason) {
 
 /// The reason, once the deadline has passed.
 pub(crate) fn overdue() -> Option<Reason> {
-    STATE.with(|s| s.asked.get().and_then(|(reason, deadline)| (deadline <= now()).then_some(reason)))
+    STATE.with(|s| {
+        s.asked
+            .get()
+            .and_then(|(reason, deadline)| (deadline <= now()).then_some(reason))
+    })
 }
 
 /// Turns what the toolstack writes to `control/shutdown` into [`request`]. Runs as a task of every domain.
@@ -112,7 +117,11 @@ pub(crate) fn overdue() -> Option<Reason> {
 pub(crate) async fn serve() {
     use crate::xenstore;
     const KEY: &str = "control/shutdown";
-    for feature in ["control/feature-poweroff", "control/feature-reboot", "control/feature-halt"] {
+    for feature in [
+        "control/feature-poweroff",
+        "control/feature-reboot",
+        "control/feature-halt",
+    ] {
         // A toolstack need not let us write these; a request works without them.
         let _ = xenstore::write(feature, "1").await;
     }
@@ -140,7 +149,9 @@ pub(crate) async fn serve() {
                         log::info!("shutdown: the toolstack asks for {text}");
                         request(reason);
                     }
-                    None => limit.warn(format_args!("shutdown: {text:?} is not something this guest can do")),
+                    None => limit.warn(format_args!(
+                        "shutdown: {text:?} is not something this guest can do"
+                    )),
                 }
             }
             Err(xenstore::Error::Refused(xenstore::Errno::ENOENT)) => {}

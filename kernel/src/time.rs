@@ -6,8 +6,8 @@
 mod timers;
 
 pub use core::time::Duration;
-pub(crate) use timers::{expire, next_deadline};
 pub use timers::{Elapsed, Sleep, sleep, sleep_until, timeout};
+pub(crate) use timers::{expire, next_deadline};
 
 use crate::platform;
 
@@ -42,7 +42,10 @@ impl core::ops::Add<Duration> for Instant {
 
     /// The point `by` later; the end of time (584 years) if that is beyond it.
     fn add(self, by: Duration) -> Self {
-        Self(self.0.saturating_add(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX)))
+        Self(
+            self.0
+                .saturating_add(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX)),
+        )
     }
 }
 

@@ -53,7 +53,12 @@ impl Frontend {
         let backend_id = xenstore::read(&format!("{path}/backend-id")).await?;
         let backend_id = backend_id.parse().map_err(|_| Error::Unexpected)?;
         let watch = xenstore::watch(&format!("{backend}/state")).await?;
-        Ok(Self { path, backend, backend_id, watch })
+        Ok(Self {
+            path,
+            backend,
+            backend_id,
+            watch,
+        })
     }
 
     /// The domain that the backend is in.
@@ -63,12 +68,20 @@ impl Frontend {
 
     /// The value of our key `key`; `None` when it is missing or is not a `T`.
     pub async fn read<T: FromStr>(&self, key: &str) -> Option<T> {
-        xenstore::read(&format!("{}/{key}", self.path)).await.ok()?.parse().ok()
+        xenstore::read(&format!("{}/{key}", self.path))
+            .await
+            .ok()?
+            .parse()
+            .ok()
     }
 
     /// What the backend offers under `key`; `None` when it is missing or is not a `T`.
     pub async fn offer<T: FromStr>(&self, key: &str) -> Option<T> {
-        xenstore::read(&format!("{}/{key}", self.backend)).await.ok()?.parse().ok()
+        xenstore::read(&format!("{}/{key}", self.backend))
+            .await
+            .ok()?
+            .parse()
+            .ok()
     }
 
     /// Whether the backend says 1 under `key`.
@@ -107,7 +120,8 @@ impl Frontend {
             for (key, value) in keys {
                 tx.write(&format!("{}/{key}", self.path), value).await?;
             }
-            tx.write(&format!("{}/state", self.path), state.text()).await
+            tx.write(&format!("{}/state", self.path), state.text())
+                .await
         })
         .await
     }

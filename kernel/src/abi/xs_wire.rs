@@ -22,9 +22,15 @@ pub struct DomainInterface {
     pub rsp_cons: u32,
     /// Written by xenstored.
     pub rsp_prod: u32,
+    /// `XENSTORE_SERVER_FEATURE_*`: what xenstored offers beyond the protocol.
+    pub server_features: u32,
+    /// `XENSTORE_CONNECTED`, or `XENSTORE_RECONNECT` after the guest asked for that.
+    pub connection: u32,
+    /// Why xenstored gave the connection up.
+    pub error: u32,
 }
 
-super::layout!(DomainInterface, 2064, { req: 0, rsp: 1024, req_cons: 2048, req_prod: 2052, rsp_cons: 2056, rsp_prod: 2060 });
+super::layout!(DomainInterface, 2076, { req: 0, rsp: 1024, req_cons: 2048, req_prod: 2052, rsp_cons: 2056, rsp_prod: 2060, server_features: 2064, connection: 2068, error: 2072 });
 
 /// The messages that this project uses, of `enum xsd_sockmsg_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,14 +92,24 @@ impl Head {
 
     /// The head in its 16 bytes.
     pub fn parse(bytes: &[u8; Self::SIZE]) -> Self {
-        let word = |i: usize| u32::from_le_bytes([bytes[i], bytes[i + 1], bytes[i + 2], bytes[i + 3]]);
-        Self { ty: word(0), req_id: word(4), tx_id: word(8), len: word(12) }
+        let word =
+            |i: usize| u32::from_le_bytes([bytes[i], bytes[i + 1], bytes[i + 2], bytes[i + 3]]);
+        Self {
+            ty: word(0),
+            req_id: word(4),
+            tx_id: word(8),
+            len: word(12),
+        }
     }
 
     /// The head as its 16 bytes.
     pub fn emit(&self) -> [u8; Self::SIZE] {
         let mut bytes = [0; Self::SIZE];
-        for (place, word) in bytes.chunks_exact_mut(4).zip([self.ty, self.req_id, self.tx_id, self.len]) {
+        for (place, word) in
+            bytes
+                .chunks_exact_mut(4)
+                .zip([self.ty, self.req_id, self.tx_id, self.len])
+        {
             place.copy_from_slice(&word.to_le_bytes());
         }
         bytes

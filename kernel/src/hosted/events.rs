@@ -22,13 +22,19 @@ const MAX_PORTS: usize = 1024;
 impl Ports {
     pub(super) fn alloc(&mut self) -> Option<Port> {
         if self.0.is_empty() {
-            self.0.push(Ends { open: true, ..Ends::default() });
+            self.0.push(Ends {
+                open: true,
+                ..Ends::default()
+            });
         }
         let index = self.0.iter().position(|p| !p.open).unwrap_or(self.0.len());
         if index >= MAX_PORTS {
             return None;
         }
-        let ends = Ends { open: true, ..Ends::default() };
+        let ends = Ends {
+            open: true,
+            ..Ends::default()
+        };
         match self.0.get_mut(index) {
             Some(place) => *place = ends,
             None => self.0.push(ends),
@@ -49,15 +55,22 @@ impl Ports {
     }
 
     pub(super) fn take_pending(&mut self, port: Port) -> bool {
-        self.get(port).is_some_and(|ends| core::mem::take(&mut ends.guest_pending))
+        self.get(port)
+            .is_some_and(|ends| core::mem::take(&mut ends.guest_pending))
     }
 
-    pub(super) fn any_pending(&self) -> bool {
-        self.0.iter().any(|ends| ends.guest_pending)
+    pub(super) fn any_pending(&self, ports: &[u32]) -> bool {
+        ports.iter().any(|port| {
+            self.0
+                .get(*port as usize)
+                .is_some_and(|ends| ends.guest_pending)
+        })
     }
 
     fn get(&mut self, port: Port) -> Option<&mut Ends> {
-        self.0.get_mut(port.0 as usize).filter(|ends| ends.open && port.0 != 0)
+        self.0
+            .get_mut(port.0 as usize)
+            .filter(|ends| ends.open && port.0 != 0)
     }
 }
 
@@ -91,7 +104,9 @@ impl BackendPort {
     pub fn take_pending(&self) -> bool {
         machine(|m| {
             let mut events = m.events.borrow_mut();
-            events.get(self.0).is_some_and(|ends| core::mem::take(&mut ends.backend_pending))
+            events
+                .get(self.0)
+                .is_some_and(|ends| core::mem::take(&mut ends.backend_pending))
         })
     }
 }

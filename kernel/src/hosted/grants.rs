@@ -41,8 +41,14 @@ impl Tables {
     pub(super) fn frame(&mut self, index: u32) -> Option<NonNull<EntryV1>> {
         let index = index as usize;
         if index == self.frames.len() && index < MAX_FRAMES {
-            let empty = EntryV1 { flags: 0, domid: 0, frame: 0 };
-            self.frames.push(NonNull::from(Box::leak(Box::new(Frame([empty; ENTRIES_PER_FRAME as usize])))));
+            let empty = EntryV1 {
+                flags: 0,
+                domid: 0,
+                frame: 0,
+            };
+            self.frames.push(NonNull::from(Box::leak(Box::new(Frame(
+                [empty; ENTRIES_PER_FRAME as usize],
+            )))));
         }
         self.frames.get(index).map(|frame| frame.cast())
     }
@@ -61,7 +67,10 @@ impl Tables {
         if gref.0 < RESERVED_ENTRIES {
             return None;
         }
-        let frame = self.frames.get((gref.0 / ENTRIES_PER_FRAME) as usize)?.cast::<EntryV1>();
+        let frame = self
+            .frames
+            .get((gref.0 / ENTRIES_PER_FRAME) as usize)?
+            .cast::<EntryV1>();
         // SAFETY: below the entries of a frame.
         Some(unsafe { frame.add((gref.0 % ENTRIES_PER_FRAME) as usize) })
     }
@@ -94,7 +103,11 @@ pub fn map_grant(gref: GrantRef, write: bool) -> Result<MappedPage, GrantError> 
         let bad = GrantError::BadGrant(gref);
         let entry = tables.entry(gref).ok_or(bad)?;
         // SAFETY: an entry of a live frame; the guest is this thread and writes no entry meanwhile.
-        let EntryV1 { flags, domid, frame } = unsafe { entry.as_ptr().read_volatile() };
+        let EntryV1 {
+            flags,
+            domid,
+            frame,
+        } = unsafe { entry.as_ptr().read_volatile() };
         if flags & 3 != PERMIT_ACCESS {
             return Err(bad);
         }
@@ -106,9 +119,15 @@ pub fn map_grant(gref: GrantRef, write: bool) -> Result<MappedPage, GrantError> 
         }
         let page = *tables.pages.get(frame as usize).ok_or(bad)?;
         let used = READING | if write { WRITING } else { 0 };
-        tables.flags(gref).ok_or(bad)?.fetch_or(used, Ordering::SeqCst);
+        tables
+            .flags(gref)
+            .ok_or(bad)?
+            .fetch_or(used, Ordering::SeqCst);
         *tables.mapped.entry(gref.0).or_default() += 1;
-        Ok(MappedPage { gref, window: Window::new(page, PAGE_SIZE) })
+        Ok(MappedPage {
+            gref,
+            window: Window::new(page, PAGE_SIZE),
+        })
     })
 }
 

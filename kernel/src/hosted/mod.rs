@@ -121,7 +121,13 @@ fn poll_backends() -> bool {
 }
 
 fn next_backend_deadline() -> Option<Instant> {
-    machine(|m| m.backends.borrow().iter().filter_map(|b| b.next_deadline()).min())
+    machine(|m| {
+        m.backends
+            .borrow()
+            .iter()
+            .filter_map(|b| b.next_deadline())
+            .min()
+    })
 }
 
 /// True when this domain is a process by itself (`main!`), not part of a test.
@@ -144,7 +150,10 @@ pub fn console_text() -> String {
 ///
 /// # Panics
 /// If the domain panics: its panic goes on here.
-pub fn run<T: Send + 'static>(config: Config, main: impl AsyncFnOnce() -> T + Send + 'static) -> Ended<T> {
+pub fn run<T: Send + 'static>(
+    config: Config,
+    main: impl AsyncFnOnce() -> T + Send + 'static,
+) -> Ended<T> {
     let domain = move || {
         boot(config);
         let value = Arc::new(Mutex::new(None));
@@ -155,12 +164,21 @@ pub fn run<T: Send + 'static>(config: Config, main: impl AsyncFnOnce() -> T + Se
                 *place = Some(value);
             }
         });
+        crate::console::drain();
         let console = console_text();
         teardown();
         let value = value.lock().ok().and_then(|mut v| v.take());
-        Ended { reason, value, console }
+        Ended {
+            reason,
+            value,
+            console,
+        }
     };
-    match std::thread::Builder::new().name("domain".into()).spawn(domain).map(std::thread::JoinHandle::join) {
+    match std::thread::Builder::new()
+        .name("domain".into())
+        .spawn(domain)
+        .map(std::thread::JoinHandle::join)
+    {
         Ok(Ok(ended)) => ended,
         Ok(Err(panic)) => std::panic::resume_unwind(panic),
         Err(e) => panic!("no thread for a hosted domain: {e}"),
@@ -175,7 +193,10 @@ pub fn test<T: Send + 'static>(body: impl AsyncFnOnce() -> T + Send + 'static) -
     let ended = run(Config::default(), body);
     match ended.value {
         Some(value) => value,
-        None => panic!("the domain ended ({:?}) before the test did; its console:\n{}", ended.reason, ended.console),
+        None => panic!(
+            "the domain ended ({:?}) before the test did; its console:\n{}",
+            ended.reason, ended.console
+        ),
     }
 }
 

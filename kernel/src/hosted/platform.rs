@@ -6,7 +6,7 @@ use crate::addr::{DomId, Mfn, Port};
 use crate::memory::Stats;
 use crate::page::Window;
 use crate::time::{Duration, Instant};
-use crate::{abi, run};
+use crate::{abi, event, run};
 use std::ptr::NonNull;
 
 /// How the executor wakes this thread.
@@ -24,7 +24,9 @@ pub(crate) fn thread_waker() -> ThreadWaker {
 
 pub(crate) fn monotonic_ns() -> u64 {
     machine(|m| match m.real.get() {
-        Some(start) => u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX).saturating_add(1_000_000_000),
+        Some(start) => u64::try_from(start.elapsed().as_nanos())
+            .unwrap_or(u64::MAX)
+            .saturating_add(1_000_000_000),
         None => m.now.get().as_nanos(),
     })
 }
@@ -32,9 +34,14 @@ pub(crate) fn monotonic_ns() -> u64 {
 pub(crate) fn wall() -> Option<Duration> {
     machine(|m| {
         if m.real.get().is_some() {
-            return std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).ok();
+            return std::time::SystemTime::now()
+                .duration_since(std::time::UNIX_EPOCH)
+                .ok();
         }
-        m.config.borrow().wall.map(|wall| wall + m.now.get().since(Instant::from_nanos(1_000_000_000)))
+        m.config
+            .borrow()
+            .wall
+            .map(|wall| wall + m.now.get().since(Instant::from_nanos(1_000_000_000)))
     })
 }
 
@@ -51,7 +58,8 @@ pub(crate) fn random() -> Option<u64> {
             return getrandom::u64().ok();
         }
         // A test's randomness repeats: a counter, stirred (splitmix64).
-        m.drawn.set(m.drawn.get().wrapping_add(0x9e37_79b9_7f4a_7c15));
+        m.drawn
+            .set(m.drawn.get().wrapping_add(0x9e37_79b9_7f4a_7c15));
         let mut z = m.drawn.get();
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -91,7 +99,16 @@ pub(crate) fn take_pending(port: Port) -> bool {
 pub(crate) fn enter_process() {
     let command_line = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
     machine(|m| m.process.set(true));
-    super::boot(super::Config { command_line, real_time: true, ..super::Config::default() });
+    super::boot(super::Config {
+        command_line,
+        real_time: true,
+        ..super::Config::default()
+    });
+}
+
+/// What `SCHEDOP_poll` looks at: a pending event of a port that somebody here waits for.
+fn any_pending() -> bool {
+    event::with_ports(|ports| machine(|m| m.events.borrow().any_pending(ports)))
 }
 
 /// Lets backends and time go on until the guest has something to do or `deadline` has come. False when neither can
@@ -99,14 +116,17 @@ pub(crate) fn enter_process() {
 pub(crate) fn wait(deadline: Option<Instant>) -> bool {
     loop {
         let progress = super::poll_backends();
-        if machine(|m| m.events.borrow().any_pending()) || !run::idle() {
+        if any_pending() || !run::idle() {
             return true;
         }
         if progress {
             continue;
         }
         let now = crate::time::now();
-        let next = [deadline, super::next_backend_deadline()].into_iter().flatten().min();
+        let next = [deadline, super::next_backend_deadline()]
+            .into_iter()
+            .flatten()
+            .min();
         if super::is_real_time() {
             match next {
                 Some(next) => std::thread::park_timeout(next.since(now)),
@@ -133,7 +153,10 @@ pub(crate) struct Console {
 
 impl Default for Console {
     fn default() -> Self {
-        Self { page: NonNull::from(Box::leak(Box::new(SharedPage([0; 4096])))).cast(), text: Vec::new() }
+        Self {
+            page: NonNull::from(Box::leak(Box::new(SharedPage([0; 4096])))).cast(),
+            text: Vec::new(),
+        }
     }
 }
 
@@ -157,7 +180,10 @@ impl Console {
         let mut fresh = Vec::new();
         for i in 0..count {
             let mut byte = [0];
-            window.read(1024 + (cons.wrapping_add(i) as usize & (abi::console::OUT_SIZE - 1)), &mut byte);
+            window.read(
+                1024 + (cons.wrapping_add(i) as usize & (abi::console::OUT_SIZE - 1)),
+                &mut byte,
+            );
             fresh.extend(byte);
         }
         window.store_release(3080, prod);
@@ -178,7 +204,15 @@ impl Console {
 /// The console's page, and the port that its events come by.
 pub(crate) fn console() -> Option<(Window, Port)> {
     let port = machine(|m| m.events.borrow_mut().alloc())?;
-    machine(|m| Some((Window::new(m.console.borrow().page, size_of::<abi::console::Interface>()), port)))
+    machine(|m| {
+        Some((
+            Window::new(
+                m.console.borrow().page,
+                size_of::<abi::console::Interface>(),
+            ),
+            port,
+        ))
+    })
 }
 
 /// Gives the console's reader the processor for a moment.

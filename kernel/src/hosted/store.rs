@@ -51,8 +51,12 @@ local! {
 
 /// Starts xenstored for this thread's domain.
 pub(super) fn start() {
-    let Some(port) = machine(|m| m.events.borrow_mut().alloc()) else { return };
-    let Some(end) = BackendPort::bind(port) else { return };
+    let Some(port) = machine(|m| m.events.borrow_mut().alloc()) else {
+        return;
+    };
+    let Some(end) = BackendPort::bind(port) else {
+        return;
+    };
     let page = NonNull::from(Box::leak(Box::new(SharedPage([0; 4096]))));
     let store = Xenstored {
         page,
@@ -74,7 +78,12 @@ pub(super) fn start() {
 
 /// The page and the port for the guest.
 pub(super) fn interface() -> Option<(Window, Port)> {
-    with(|s| (Window::new(s.page.cast(), size_of::<DomainInterface>()), s.port))
+    with(|s| {
+        (
+            Window::new(s.page.cast(), size_of::<DomainInterface>()),
+            s.port,
+        )
+    })
 }
 
 fn with<R>(f: impl FnOnce(&mut Xenstored) -> R) -> Option<R> {
@@ -83,7 +92,11 @@ fn with<R>(f: impl FnOnce(&mut Xenstored) -> R) -> Option<R> {
 
 /// Reads a key, as dom0. `path` is whole.
 pub fn read(path: &str) -> Option<String> {
-    with(|s| s.tree.get(path).map(|v| String::from_utf8_lossy(v).into_owned()))?
+    with(|s| {
+        s.tree
+            .get(path)
+            .map(|v| String::from_utf8_lossy(v).into_owned())
+    })?
 }
 
 /// Writes a key, as dom0, and fires the guest's watches.
@@ -164,12 +177,17 @@ fn children(tree: &Tree, path: &str) -> Vec<String> {
 }
 
 fn whole(path: &str) -> String {
-    if path.starts_with(['/', '@']) { path.to_string() } else { format!("{HOME}/{path}") }
+    if path.starts_with(['/', '@']) {
+        path.to_string()
+    } else {
+        format!("{HOME}/{path}")
+    }
 }
 
 /// True if `path` is `above` or below it.
 fn covers(above: &str, path: &str) -> bool {
-    path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    path.strip_prefix(above)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 impl Xenstored {
@@ -186,7 +204,8 @@ impl Xenstored {
                 let seen = if said.starts_with(['/', '@']) {
                     seen
                 } else {
-                    seen.strip_prefix(HOME).map_or(seen, |rest| rest.trim_start_matches('/'))
+                    seen.strip_prefix(HOME)
+                        .map_or(seen, |rest| rest.trim_start_matches('/'))
                 };
                 [seen.as_bytes(), b"\0", token, b"\0"].concat()
             })
@@ -199,7 +218,14 @@ impl Xenstored {
 
     fn send(&mut self, ty: u32, req_id: u32, tx_id: u32, payload: &[u8]) {
         let len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
-        let mut message = Head { ty, req_id, tx_id, len }.emit().to_vec();
+        let mut message = Head {
+            ty,
+            req_id,
+            tx_id,
+            len,
+        }
+        .emit()
+        .to_vec();
         message.extend(payload);
         if let Some(mangle) = self.mangle.as_mut() {
             mangle(&mut message);
@@ -213,7 +239,10 @@ impl Xenstored {
         let room = RING_SIZE.saturating_sub(prod.wrapping_sub(cons) as usize);
         let count = room.min(self.output.len());
         for (i, byte) in (0..).zip(self.output.drain(..count)) {
-            window.write(RING_SIZE + (prod.wrapping_add(i) as usize & (RING_SIZE - 1)), &[byte]);
+            window.write(
+                RING_SIZE + (prod.wrapping_add(i) as usize & (RING_SIZE - 1)),
+                &[byte],
+            );
         }
         if count > 0 {
             window.store_release(2060, prod.wrapping_add(u32::try_from(count).unwrap_or(0)));
@@ -226,7 +255,10 @@ impl Xenstored {
         let window = Window::new(self.page.cast(), size_of::<DomainInterface>());
         let (cons, prod) = (window.load_acquire(2048), window.load_acquire(2052));
         let used = prod.wrapping_sub(cons);
-        assert!(used as usize <= RING_SIZE, "the guest's xenstore index is bogus: {used} bytes");
+        assert!(
+            used as usize <= RING_SIZE,
+            "the guest's xenstore index is bogus: {used} bytes"
+        );
         for i in 0..used {
             let mut byte = [0];
             window.read(cons.wrapping_add(i) as usize & (RING_SIZE - 1), &mut byte);
@@ -238,10 +270,15 @@ impl Xenstored {
         }
         while self.input.len() >= Head::SIZE {
             let mut head = [0; Head::SIZE];
-            head.iter_mut().zip(&self.input).for_each(|(place, byte)| *place = *byte);
+            head.iter_mut()
+                .zip(&self.input)
+                .for_each(|(place, byte)| *place = *byte);
             let head = Head::parse(&head);
             let len = head.len as usize;
-            assert!(len <= PAYLOAD_MAX, "the guest sent a message of {len} bytes");
+            assert!(
+                len <= PAYLOAD_MAX,
+                "the guest sent a message of {len} bytes"
+            );
             if self.input.len() < Head::SIZE + len {
                 break;
             }
@@ -249,7 +286,11 @@ impl Xenstored {
             let payload: Vec<u8> = self.input.drain(..len).collect();
             let (ty, answer, change) = match self.answer(&head, &payload) {
                 Ok((answer, change)) => (head.ty, answer, change),
-                Err(name) => (Type::Error as u32, [name.as_bytes(), b"\0"].concat(), Vec::new()),
+                Err(name) => (
+                    Type::Error as u32,
+                    [name.as_bytes(), b"\0"].concat(),
+                    Vec::new(),
+                ),
             };
             self.send(ty, head.req_id, head.tx_id, &answer);
             if ty == Type::Watch as u32 {
@@ -264,7 +305,11 @@ impl Xenstored {
     }
 
     /// The answer's payload and the paths that changed, or the name of an error.
-    fn answer(&mut self, head: &Head, payload: &[u8]) -> Result<(Vec<u8>, Vec<String>), &'static str> {
+    fn answer(
+        &mut self,
+        head: &Head,
+        payload: &[u8],
+    ) -> Result<(Vec<u8>, Vec<String>), &'static str> {
         let ok = b"OK\0".to_vec();
         let mut parts = payload.split(|b| *b == 0);
         let first = std::str::from_utf8(parts.next().unwrap_or_default()).map_err(|_| "EINVAL")?;
@@ -283,15 +328,39 @@ impl Xenstored {
                 if names.is_empty() && !tree.contains_key(&path) {
                     return Err("ENOENT");
                 }
-                Ok((names.iter().flat_map(|n| [n.as_bytes(), b"\0"].concat()).collect(), Vec::new()))
+                Ok((
+                    names
+                        .iter()
+                        .flat_map(|n| [n.as_bytes(), b"\0"].concat())
+                        .collect(),
+                    Vec::new(),
+                ))
             }
             Type::Write | Type::Mkdir => {
-                put(tree, &path, payload.get(first.len() + 1..).unwrap_or_default());
-                Ok((ok, if head.tx_id == 0 { vec![path] } else { Vec::new() }))
+                put(
+                    tree,
+                    &path,
+                    payload.get(first.len() + 1..).unwrap_or_default(),
+                );
+                Ok((
+                    ok,
+                    if head.tx_id == 0 {
+                        vec![path]
+                    } else {
+                        Vec::new()
+                    },
+                ))
             }
             Type::Rm => {
                 prune(tree, &path);
-                Ok((ok, if head.tx_id == 0 { vec![path] } else { Vec::new() }))
+                Ok((
+                    ok,
+                    if head.tx_id == 0 {
+                        vec![path]
+                    } else {
+                        Vec::new()
+                    },
+                ))
             }
             Type::Watch => {
                 let token = parts.next().unwrap_or_default().to_vec();
@@ -301,13 +370,21 @@ impl Xenstored {
             Type::Unwatch => {
                 let token = parts.next().unwrap_or_default();
                 let count = self.watches.len();
-                self.watches.retain(|(said, _, t)| said != first || t != token);
-                if self.watches.len() < count { Ok((ok, Vec::new())) } else { Err("ENOENT") }
+                self.watches
+                    .retain(|(said, _, t)| said != first || t != token);
+                if self.watches.len() < count {
+                    Ok((ok, Vec::new()))
+                } else {
+                    Err("ENOENT")
+                }
             }
             Type::TransactionStart => {
                 let id = self.next_tx;
                 self.next_tx += 1;
-                let tx = Transaction { tree: self.tree.clone(), began: self.generation };
+                let tx = Transaction {
+                    tree: self.tree.clone(),
+                    began: self.generation,
+                };
                 self.transactions.insert(id, tx);
                 Ok((format!("{id}\0").into_bytes(), Vec::new()))
             }
@@ -319,9 +396,18 @@ impl Xenstored {
                 if tx.began != self.generation {
                     return Err("EAGAIN");
                 }
-                let mut changed: Vec<String> =
-                    tx.tree.iter().filter(|(k, v)| self.tree.get(*k) != Some(v)).map(|(k, _)| k.clone()).collect();
-                changed.extend(self.tree.keys().filter(|k| !tx.tree.contains_key(*k)).cloned());
+                let mut changed: Vec<String> = tx
+                    .tree
+                    .iter()
+                    .filter(|(k, v)| self.tree.get(*k) != Some(v))
+                    .map(|(k, _)| k.clone())
+                    .collect();
+                changed.extend(
+                    self.tree
+                        .keys()
+                        .filter(|k| !tx.tree.contains_key(*k))
+                        .cloned(),
+                );
                 self.tree = tx.tree;
                 Ok((ok, changed))
             }

@@ -29,12 +29,17 @@ pub(crate) fn track<F: Future + 'static>(future: F) -> Tracked<F> {
             tasks.retain(|(alive, _)| alive.strong_count() > 0);
         }
         let drop_task = Box::new(move || {
-            let future = held.upgrade().and_then(|f| f.try_borrow_mut().ok().and_then(|mut f| f.take()));
+            let future = held
+                .upgrade()
+                .and_then(|f| f.try_borrow_mut().ok().and_then(|mut f| f.take()));
             drop(future);
         });
         tasks.push((Rc::downgrade(&alive), drop_task));
     });
-    Tracked { future, _alive: alive }
+    Tracked {
+        future,
+        _alive: alive,
+    }
 }
 
 impl<F: Future> Future for Tracked<F> {

@@ -40,15 +40,17 @@ impl Window {
         let mut done = 0;
         if from.cast::<u32>().is_aligned() {
             for word in into.chunks_exact_mut(4) {
+                let place = from.as_ptr().wrapping_add(done).cast::<u32>();
                 // SAFETY: within the window (`at`), aligned, and any bytes are a u32.
-                let value = unsafe { from.add(done).cast::<u32>().read_volatile() };
+                let value = unsafe { place.read_volatile() };
                 word.copy_from_slice(&value.to_ne_bytes());
                 done += 4;
             }
         }
         for byte in &mut into[done..] {
+            let place = from.as_ptr().wrapping_add(done);
             // SAFETY: within the window (`at`), and any byte is a u8.
-            *byte = unsafe { from.add(done).read_volatile() };
+            *byte = unsafe { place.read_volatile() };
             done += 1;
         }
     }
@@ -63,21 +65,26 @@ impl Window {
         if into.cast::<u32>().is_aligned() {
             for word in from.chunks_exact(4) {
                 let value = u32::from_ne_bytes([word[0], word[1], word[2], word[3]]);
+                let place = into.as_ptr().wrapping_add(done).cast::<u32>();
                 // SAFETY: within the window (`at`) and aligned.
-                unsafe { into.add(done).cast::<u32>().write_volatile(value) };
+                unsafe { place.write_volatile(value) };
                 done += 4;
             }
         }
         for byte in &from[done..] {
+            let place = into.as_ptr().wrapping_add(done);
             // SAFETY: within the window (`at`).
-            unsafe { into.add(done).write_volatile(*byte) };
+            unsafe { place.write_volatile(*byte) };
             done += 1;
         }
     }
 
     fn atomic(&self, offset: usize) -> &AtomicU32 {
         let at = self.at(offset, 4).cast::<u32>();
-        assert!(at.is_aligned(), "window: the word at {offset} is not aligned");
+        assert!(
+            at.is_aligned(),
+            "window: the word at {offset} is not aligned"
+        );
         // SAFETY: within the window and aligned; an atomic may be shared with any other writer, and the reference
         // cannot outlive the window, whose memory stays valid as long as it.
         unsafe { AtomicU32::from_ptr(at.as_ptr()) }

@@ -30,7 +30,10 @@ impl Protocol for Numbers {
     }
 }
 
-fn pair() -> (FrontRing<Numbers, SharedPage>, BackRing<Numbers, MappedPage>) {
+fn pair() -> (
+    FrontRing<Numbers, SharedPage>,
+    BackRing<Numbers, MappedPage>,
+) {
     let front = FrontRing::new(Page::new().unwrap().share(DOM0).unwrap());
     let back = BackRing::new(map_grant(front.page().gref(), true).unwrap());
     (front, back)
@@ -138,7 +141,10 @@ fn unpublished_requests_do_not_count_as_outstanding() {
         let (mut front, back) = pair();
         front.push(&1);
         back.page().as_ref().store_release(RSP_PROD, 1);
-        assert!(front.pop().is_err(), "the backend answers what it cannot have seen");
+        assert!(
+            front.pop().is_err(),
+            "the backend answers what it cannot have seen"
+        );
     });
 }
 

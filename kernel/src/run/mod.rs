@@ -41,7 +41,9 @@ impl<E: core::fmt::Display> Termination for Result<(), E> {
 /// Runs `main` and everything it spawns until it returns, the shutdown deadline passes, or the domain ends.
 ///
 /// Returns how the domain ends: `Crash` if `main` failed.
-pub(crate) fn run<T: Termination + 'static>(main: impl Future<Output = T> + 'static) -> shutdown::Reason {
+pub(crate) fn run<T: Termination + 'static>(
+    main: impl Future<Output = T> + 'static,
+) -> shutdown::Reason {
     spawn(shutdown::serve());
     let mut main = spawn(main);
     loop {
@@ -81,7 +83,10 @@ pub struct Notify {
 impl Notify {
     /// A place where nobody waits.
     pub const fn new() -> Self {
-        Self { set: Cell::new(false), waker: RefCell::new(None) }
+        Self {
+            set: Cell::new(false),
+            waker: RefCell::new(None),
+        }
     }
 
     /// Wakes the task that waits here, or lets the next one that comes pass at once. O(1).
@@ -152,7 +157,9 @@ pub fn enter<T: Termination + 'static>(main: impl Future<Output = T> + 'static) 
 /// Where [`main!`] goes: makes this process the domain and runs the application in it.
 #[cfg(not(xenlet = "xen"))]
 #[doc(hidden)]
-pub fn enter<T: Termination + 'static>(main: impl Future<Output = T> + 'static) -> std::process::ExitCode {
+pub fn enter<T: Termination + 'static>(
+    main: impl Future<Output = T> + 'static,
+) -> std::process::ExitCode {
     platform::enter_process();
     match run(main) {
         shutdown::Reason::Crash => std::process::ExitCode::FAILURE,

@@ -45,7 +45,10 @@ pub fn sleep(duration: Duration) -> Sleep {
 
 /// Waits until the clock reaches `deadline`.
 pub fn sleep_until(deadline: Instant) -> Sleep {
-    Sleep { deadline, number: None }
+    Sleep {
+        deadline,
+        number: None,
+    }
 }
 
 /// The future of [`sleep`] and [`sleep_until`]. Dropping it gives its timer back.

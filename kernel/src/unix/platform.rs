@@ -47,11 +47,15 @@ pub(crate) fn wait(deadline: Option<Instant>) -> bool {
 }
 
 pub(crate) fn monotonic_ns() -> u64 {
-    START.with(|start| u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX)).saturating_add(1_000_000_000)
+    START
+        .with(|start| u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX))
+        .saturating_add(1_000_000_000)
 }
 
 pub(crate) fn wall() -> Option<Duration> {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).ok()
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .ok()
 }
 
 pub(crate) fn command_line() -> String {
@@ -70,7 +74,9 @@ pub(crate) fn memory_stats() -> Option<Stats> {
 pub(crate) fn enter_process() {
     START.with(|_| ());
     crate::timeline::start(crate::time::now());
-    log::set_logger(&Stderr).map(|()| log::set_max_level(crate::log_level())).ok();
+    log::set_logger(&Stderr)
+        .map(|()| log::set_max_level(crate::log_level()))
+        .ok();
     crate::timeline::mark("kernel");
 }
 
@@ -84,7 +90,14 @@ impl log::Log for Stderr {
 
     fn log(&self, record: &log::Record<'_>) {
         let at = crate::time::now().since(crate::timeline::started());
-        eprintln!("[{:5}.{:06}] {} {}: {}", at.as_secs(), at.subsec_micros(), record.level(), record.target(), record.args());
+        eprintln!(
+            "[{:5}.{:06}] {} {}: {}",
+            at.as_secs(),
+            at.subsec_micros(),
+            record.level(),
+            record.target(),
+            record.args()
+        );
     }
 
     fn flush(&self) {}

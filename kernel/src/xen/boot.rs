@@ -15,25 +15,35 @@ use xen_sys::start_info;
 macro_rules! note {
     (text $ty:literal, $text:literal) => {
         concat!(
-            ".balign 4\n.long 4, 2f - 1f, ", $ty, "\n.asciz \"Xen\"\n1: .asciz \"", $text, "\"\n2: .balign 4\n"
+            ".balign 4\n.long 4, 2f - 1f, ",
+            $ty,
+            "\n.asciz \"Xen\"\n1: .asciz \"",
+            $text,
+            "\"\n2: .balign 4\n"
         )
     };
     (word $ty:literal, $value:literal) => {
-        concat!(".balign 4\n.long 4, 8, ", $ty, "\n.asciz \"Xen\"\n.quad ", $value, "\n")
+        concat!(
+            ".balign 4\n.long 4, 8, ",
+            $ty,
+            "\n.asciz \"Xen\"\n.quad ",
+            $value,
+            "\n"
+        )
     };
 }
 
 global_asm!(
     ".pushsection .note.Xen, \"a\", @note",
-    note!(text 6, "xenlet"),          // GUEST_OS
-    note!(text 5, "xen-3.0"),         // XEN_VERSION: the interface, unchanged since 3.0
-    note!(text 8, "generic"),         // LOADER
-    note!(text 9, "yes"),             // PAE_MODE
-    note!(text 10, ""),               // FEATURES: none that need Xen's help
-    note!(word 1, "_start"),          // ENTRY
-    note!(word 2, "hypercall_page"),  // HYPERCALL_PAGE
-    note!(word 3, "0x400000"),        // VIRT_BASE: where pseudo-physical page 0 is mapped
-    note!(word 4, "0x400000"),        // PADDR_OFFSET: the image's physical addresses are its virtual ones
+    note!(text 6, "xenlet"),         // GUEST_OS
+    note!(text 5, "xen-3.0"),        // XEN_VERSION: the interface, unchanged since 3.0
+    note!(text 8, "generic"),        // LOADER
+    note!(text 9, "yes"),            // PAE_MODE
+    note!(text 10, ""),              // FEATURES: none that need Xen's help
+    note!(word 1, "_start"),         // ENTRY
+    note!(word 2, "hypercall_page"), // HYPERCALL_PAGE
+    note!(word 3, "0x400000"),       // VIRT_BASE: where pseudo-physical page 0 is mapped
+    note!(word 4, "0x400000"), // PADDR_OFFSET: the image's physical addresses are its virtual ones
     ".popsection",
 );
 
@@ -58,7 +68,9 @@ local! {
 
 /// The page that the toolstack filled for us.
 pub(super) fn info() -> &'static start_info {
-    let Some(info) = START_INFO.with(Cell::get) else { panic!("start_info is asked for before boot") };
+    let Some(info) = START_INFO.with(Cell::get) else {
+        panic!("start_info is asked for before boot")
+    };
     // SAFETY: set once by `start` to the page that Xen mapped, which stays mapped and which nobody writes.
     unsafe { info.as_ref() }
 }
@@ -66,13 +78,15 @@ pub(super) fn info() -> &'static start_info {
 /// Checks that what we were given is what Xen gives a 64-bit PV guest.
 fn check(info: &start_info) -> Result<(), &'static str> {
     let magic: [u8; 32] = info.magic.map(i8::cast_unsigned);
-    if !magic.starts_with(b"xen-3.") || !magic.starts_with(b"xen-3.0-x86_64") && !magic.starts_with(b"xen-3.1-x86_64") {
+    if !magic.starts_with(b"xen-3.")
+        || !magic.starts_with(b"xen-3.0-x86_64") && !magic.starts_with(b"xen-3.1-x86_64")
+    {
         return Err("start_info: the magic is not that of Xen for a 64-bit PV guest");
     }
     if info.nr_pages < 1024 {
         return Err("start_info: fewer than 4 MiB; give the guest memory=4 or more");
     }
-    if info.shared_info == 0 || info.shared_info % 4096 != 0 {
+    if info.shared_info == 0 || !info.shared_info.is_multiple_of(4096) {
         return Err("start_info: the shared info page has no page's address");
     }
     if info.pt_base == 0 || info.mfn_list == 0 {
@@ -99,7 +113,11 @@ extern "C" fn start(info: NonNull<start_info>, builders_stack: usize) -> ! {
     crate::console::start();
     crate::xenstore::start();
     timeline::mark("kernel");
-    log::info!("xenlet {}, {} MiB", env!("CARGO_PKG_VERSION"), super::boot::info().nr_pages / 256);
+    log::info!(
+        "xenlet {}, {} MiB",
+        env!("CARGO_PKG_VERSION"),
+        super::boot::info().nr_pages / 256
+    );
     unsafe extern "Rust" {
         safe fn xenlet_main();
     }

@@ -21,8 +21,11 @@ struct Heap {
 struct Allocator(Mutex<Heap>);
 
 #[global_allocator]
-static ALLOCATOR: Allocator =
-    Allocator(Mutex::new(Heap { list: linked_list_allocator::Heap::empty(), start: 0, spares: [0; SPARES] }));
+static ALLOCATOR: Allocator = Allocator(Mutex::new(Heap {
+    list: linked_list_allocator::Heap::empty(),
+    start: 0,
+    spares: [0; SPARES],
+}));
 
 const PAGE: Layout = match Layout::from_size_align(4096, 4096) {
     Ok(layout) => layout,
@@ -58,7 +61,12 @@ impl Heap {
     fn grow(&mut self) -> bool {
         let top = self.list.top().addr();
         let mut spares = self.spares;
-        let mut take = || spares.iter_mut().find(|spare| **spare != 0).map(core::mem::take);
+        let mut take = || {
+            spares
+                .iter_mut()
+                .find(|spare| **spare != 0)
+                .map(core::mem::take)
+        };
         let mapped = pagetable::map_chunk(top, &mut take);
         self.spares = spares;
         let Ok(bytes) = mapped else { return false };

@@ -4,7 +4,10 @@
 //! changed. Xen reads and writes what pointers point at, so each call is a read and write of memory to the compiler.
 
 use core::arch::asm;
-use xen_sys::{evtchn_alloc_unbound, evtchn_close, evtchn_send, mmu_update, sched_poll, sched_shutdown, trap_info};
+use xen_sys::{
+    evtchn_alloc_unbound, evtchn_close, evtchn_send, mmu_update, sched_poll, sched_shutdown,
+    trap_info,
+};
 
 /// `DOMID_SELF`: the calling domain.
 pub(super) const DOMID_SELF: u16 = 0x7ff0;
@@ -35,19 +38,32 @@ unsafe fn hypercall<const NR: u32>(a1: usize, a2: usize, a3: usize, a4: usize) -
     result
 }
 
-/// A hypercall that Xen refused: `-errno`.
+/// A hypercall that Xen refused.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Refused(pub(super) isize);
+pub(super) struct Refused {
+    /// Xen's error number (`xen/errno.h`), as a positive number.
+    #[allow(dead_code, reason = "it is read in the text of a panic")]
+    pub(super) errno: isize,
+}
 
 fn check(result: isize) -> Result<(), Refused> {
-    if result < 0 { Err(Refused(result)) } else { Ok(()) }
+    if result < 0 {
+        Err(Refused { errno: -result })
+    } else {
+        Ok(())
+    }
 }
 
 /// `HYPERVISOR_set_trap_table`: which code Xen enters for which exception. `table` ends with an entry of zeros.
 pub(super) fn set_trap_table(table: &[trap_info]) -> Result<(), Refused> {
-    assert!(table.last().is_some_and(|t| t.address == 0), "the table must end with zeros");
+    assert!(
+        table.last().is_some_and(|t| t.address == 0),
+        "the table must end with zeros"
+    );
     // SAFETY: Xen reads the table up to its end; handlers run only on exceptions, which nothing here survives.
-    check(unsafe { hypercall::<{ xen_sys::__HYPERVISOR_set_trap_table }>(table.as_ptr().addr(), 0, 0, 0) })
+    check(unsafe {
+        hypercall::<{ xen_sys::__HYPERVISOR_set_trap_table }>(table.as_ptr().addr(), 0, 0, 0)
+    })
 }
 
 /// `HYPERVISOR_mmu_update`: changes page-table entries.
@@ -85,13 +101,22 @@ pub(super) fn flush_tlb() {
     let op: [u64; 3] = [xen_sys::MMUEXT_TLB_FLUSH_LOCAL.into(), 0, 0];
     // SAFETY: Xen reads one op of 24 bytes; forgetting translations changes nothing that a program can see.
     let _ = unsafe {
-        hypercall::<{ xen_sys::__HYPERVISOR_mmuext_op }>(op.as_ptr().addr(), 1, 0, DOMID_SELF.into())
+        hypercall::<{ xen_sys::__HYPERVISOR_mmuext_op }>(
+            op.as_ptr().addr(),
+            1,
+            0,
+            DOMID_SELF.into(),
+        )
     };
 }
 
 /// `EVTCHNOP_alloc_unbound`.
 pub(super) fn alloc_unbound(remote_dom: u16) -> Result<u32, Refused> {
-    let mut op = evtchn_alloc_unbound { dom: DOMID_SELF, remote_dom, port: 0 };
+    let mut op = evtchn_alloc_unbound {
+        dom: DOMID_SELF,
+        remote_dom,
+        port: 0,
+    };
     let ptr = (&raw mut op).addr();
     // SAFETY: Xen reads and writes `op`.
     check(unsafe {
@@ -138,7 +163,11 @@ pub(super) fn close(port: u32) {
 /// deadline).
 pub(super) fn poll(ports: &[u32], deadline_ns: u64) {
     let count = u32::try_from(ports.len()).unwrap_or(0);
-    let op = sched_poll { ports: ports.as_ptr().cast_mut(), nr_ports: count, timeout: deadline_ns };
+    let op = sched_poll {
+        ports: ports.as_ptr().cast_mut(),
+        nr_ports: count,
+        timeout: deadline_ns,
+    };
     // SAFETY: Xen reads `op` and the ports.
     let _ = unsafe {
         hypercall::<{ xen_sys::__HYPERVISOR_sched_op }>(
@@ -170,14 +199,18 @@ pub(super) fn shutdown(reason: u32) -> ! {
 pub(super) fn stop_periodic_timer() {
     const VCPUOP_STOP_PERIODIC_TIMER: usize = 7;
     // SAFETY: no memory is involved.
-    let _ = unsafe { hypercall::<{ xen_sys::__HYPERVISOR_vcpu_op }>(VCPUOP_STOP_PERIODIC_TIMER, 0, 0, 0) };
+    let _ = unsafe {
+        hypercall::<{ xen_sys::__HYPERVISOR_vcpu_op }>(VCPUOP_STOP_PERIODIC_TIMER, 0, 0, 0)
+    };
 }
 
 /// `CONSOLEIO_write`: a line for Xen's own log, which keeps it only if Xen was built to. For what goes wrong before
 /// there is a console.
 pub(super) fn console_io(text: &[u8]) {
     // SAFETY: Xen reads `text`.
-    let _ = unsafe { hypercall::<{ xen_sys::__HYPERVISOR_console_io }>(0, text.len(), text.as_ptr().addr(), 0) };
+    let _ = unsafe {
+        hypercall::<{ xen_sys::__HYPERVISOR_console_io }>(0, text.len(), text.as_ptr().addr(), 0)
+    };
 }
 
 /// `HYPERVISOR_grant_table_op`.

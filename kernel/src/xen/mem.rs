@@ -230,22 +230,26 @@ pub(crate) unsafe extern "C" fn memset(dst: *mut u8, value: i32, n: usize) -> *m
 pub(crate) unsafe extern "C" fn memcmp(a: *const u8, b: *const u8, n: usize) -> i32 {
     let mut at = 0;
     while at + 8 <= n {
-        // SAFETY: within `n` bytes.
-        let (x, y) = unsafe { (a.add(at), b.add(at)) };
+        let (x, y) = (a.wrapping_add(at), b.wrapping_add(at));
         // SAFETY: 8 bytes from there are within `n`.
         let x = unsafe { x.cast::<u64>().read_unaligned() };
         // SAFETY: as above.
         let y = unsafe { y.cast::<u64>().read_unaligned() };
         if x != y {
-            return if x.swap_bytes() < y.swap_bytes() { -1 } else { 1 };
+            return if x.swap_bytes() < y.swap_bytes() {
+                -1
+            } else {
+                1
+            };
         }
         at += 8;
     }
     while at < n {
+        let (x, y) = (a.wrapping_add(at), b.wrapping_add(at));
         // SAFETY: within `n` bytes; volatile, so that this loop is not taken for `memcmp` itself.
-        let x = unsafe { a.add(at).read_volatile() };
+        let x = unsafe { x.read_volatile() };
         // SAFETY: as above.
-        let y = unsafe { b.add(at).read_volatile() };
+        let y = unsafe { y.read_volatile() };
         if x != y {
             return i32::from(x) - i32::from(y);
         }
@@ -274,13 +278,15 @@ mod tests {
         fn copies(len in 0usize..400, from in 0usize..400, to in 0usize..400) {
             let mut ours: Vec<u8> = (0..800).map(|i| (i % 251) as u8).collect();
             let mut theirs = ours.clone();
+            let (dst, src) = (ours.as_mut_ptr().wrapping_add(to), ours.as_ptr().wrapping_add(from));
             // SAFETY: all within 800 bytes.
-            unsafe { memmove(ours.as_mut_ptr().add(to), ours.as_ptr().add(from), len) };
+            unsafe { memmove(dst, src, len) };
             theirs.copy_within(from..from + len, to);
             prop_assert_eq!(&ours, &theirs);
             let mut fresh = vec![0; 800];
+            let (dst, src) = (fresh.as_mut_ptr().wrapping_add(to), ours.as_ptr().wrapping_add(from));
             // SAFETY: different buffers, all within 800 bytes.
-            unsafe { memcpy(fresh.as_mut_ptr().add(to), ours.as_ptr().add(from), len) };
+            unsafe { memcpy(dst, src, len) };
             prop_assert_eq!(&fresh[to..to + len], &ours[from..from + len]);
             prop_assert!(fresh[..to].iter().chain(&fresh[to + len..]).all(|b| *b == 0));
         }
@@ -289,8 +295,9 @@ mod tests {
         fn fills(len in 0usize..400, at in 0usize..64, value: u8) {
             let mut ours = vec![value.wrapping_add(1); 500];
             let mut theirs = ours.clone();
+            let dst = ours.as_mut_ptr().wrapping_add(at);
             // SAFETY: within 500 bytes.
-            unsafe { memset(ours.as_mut_ptr().add(at), value.into(), len) };
+            unsafe { memset(dst, value.into(), len) };
             theirs[at..at + len].fill(value);
             prop_assert_eq!(ours, theirs);
         }

@@ -52,8 +52,12 @@ pub(crate) fn memory_stats() -> Option<Stats> {
 
 /// The command line of `start_info`, up to its NUL; what is not UTF-8 of it is replaced.
 pub(crate) fn command_line() -> String {
-    let bytes: alloc::vec::Vec<u8> =
-        boot::info().cmd_line.iter().map(|c| c.cast_unsigned()).take_while(|c| *c != 0).collect();
+    let bytes: alloc::vec::Vec<u8> = boot::info()
+        .cmd_line
+        .iter()
+        .map(|c| c.cast_unsigned())
+        .take_while(|c| *c != 0)
+        .collect();
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
@@ -102,30 +106,42 @@ const MAX_GRANT_FRAMES: u32 = 64;
 pub(crate) fn grant_frame(index: u32) -> Option<NonNull<EntryV1>> {
     let nr_frames = (index + 1).min(MAX_GRANT_FRAMES);
     let mut frames = [0; MAX_GRANT_FRAMES as usize];
-    let mut op = SetupTable { dom: hypercall::DOMID_SELF, nr_frames, status: -1, frame_list: frames.as_mut_ptr() };
+    let mut op = SetupTable {
+        dom: hypercall::DOMID_SELF,
+        nr_frames,
+        status: -1,
+        frame_list: frames.as_mut_ptr(),
+    };
     // SAFETY: the structure of this command; its list has room for `nr_frames`.
     unsafe { hypercall::grant_table_op(grant_table::OP_SETUP_TABLE, &mut op) }.ok()?;
     let frame = *core::hint::black_box(&frames).get(index as usize)?;
     if core::hint::black_box(&op).status != 0 || frame == 0 {
         return None;
     }
-    let page = NonNull::from(&mut *core::mem::ManuallyDrop::new(Page::new().ok()?)).cast::<EntryV1>();
+    let page =
+        NonNull::from(&mut *core::mem::ManuallyDrop::new(Page::new().ok()?)).cast::<EntryV1>();
     // SAFETY: the page is ours and is never used as memory of the heap again.
-    unsafe { hypercall::update_va_mapping(page.addr().get(), frame << 12 | pagetable::DATA) }.ok()?;
+    unsafe { hypercall::update_va_mapping(page.addr().get(), frame << 12 | pagetable::DATA) }
+        .ok()?;
     Some(page)
 }
 
 /// A page that the toolstack made, by its frame, if it gave one.
 fn toolstack_page(mfn: u64, len: usize) -> Option<Window> {
     let page = core::ptr::with_exposed_provenance_mut(pagetable::address_of(Mfn(mfn)));
-    NonNull::new(page).filter(|_| mfn != 0).map(|page| Window::new(page, len))
+    NonNull::new(page)
+        .filter(|_| mfn != 0)
+        .map(|page| Window::new(page, len))
 }
 
 /// The console's page, and the port that its events come by.
 pub(crate) fn console() -> Option<(Window, Port)> {
     // SAFETY: a domU's start_info has the domU's half of the union.
     let console = unsafe { boot::info().console.domU };
-    Some((toolstack_page(console.mfn, size_of::<abi::console::Interface>())?, Port(console.evtchn)))
+    Some((
+        toolstack_page(console.mfn, size_of::<abi::console::Interface>())?,
+        Port(console.evtchn),
+    ))
 }
 
 /// Gives the console's reader the processor for a moment.
@@ -142,5 +158,8 @@ pub(crate) fn early_line(text: &[u8]) {
 /// The page shared with xenstored, and the port that its events come by.
 pub(crate) fn xenstore() -> Option<(Window, Port)> {
     let info = boot::info();
-    Some((toolstack_page(info.store_mfn, size_of::<abi::xs_wire::DomainInterface>())?, Port(info.store_evtchn)))
+    Some((
+        toolstack_page(info.store_mfn, size_of::<abi::xs_wire::DomainInterface>())?,
+        Port(info.store_evtchn),
+    ))
 }

@@ -40,23 +40,32 @@ unsafe extern "C" {
 /// Addresses of the image's parts: where its code, its constants and it itself end. Each begins where the one before
 /// ended, the first at `VIRT_BASE`.
 pub(super) fn image() -> (usize, usize, usize) {
-    ((&raw const _text_end).addr(), (&raw const _rodata_end).addr(), (&raw const _image_end).addr())
+    (
+        (&raw const _text_end).addr(),
+        (&raw const _rodata_end).addr(),
+        (&raw const _image_end).addr(),
+    )
 }
 
 /// The machine frame of our page `pfn`.
 pub(super) fn mfn(pfn: Pfn) -> Mfn {
     let info = boot::info();
-    assert!((pfn.0 as u64) < info.nr_pages, "page {pfn:?} is beyond this domain's memory");
+    assert!(
+        (pfn.0 as u64) < info.nr_pages,
+        "page {pfn:?} is beyond this domain's memory"
+    );
     let list = core::ptr::with_exposed_provenance::<u64>(usize_of(info.mfn_list));
+    let entry = list.wrapping_add(pfn.0);
     // SAFETY: the list has `nr_pages` entries, and is mapped and constant.
-    Mfn(unsafe { list.add(pfn.0).read() })
+    Mfn(unsafe { entry.read() })
 }
 
 /// Where our page of machine frame `mfn` is mapped. For frames that are ours.
 pub(super) fn address_of(mfn: Mfn) -> usize {
+    let entry = MACHINE_TO_PHYS.wrapping_add(usize_of(mfn.0));
     // SAFETY: Xen maps the table for all frames of the machine, readable for every guest; `mfn` comes from an entry
     // of our own page tables or from start_info.
-    let pfn = unsafe { MACHINE_TO_PHYS.add(usize_of(mfn.0)).read_volatile() };
+    let pfn = unsafe { entry.read_volatile() };
     VIRT_BASE + usize_of(pfn) * PAGE_SIZE
 }
 
@@ -78,9 +87,9 @@ const fn index(address: usize, level: u32) -> usize {
 }
 
 fn read_entry(table: usize, index: usize) -> u64 {
-    let table = core::ptr::with_exposed_provenance::<u64>(table);
+    let entry = core::ptr::with_exposed_provenance::<u64>(table).wrapping_add(index);
     // SAFETY: `table` is the address of one of our page tables, which are mapped (read-only); the index is below 512.
-    unsafe { table.add(index).read_volatile() }
+    unsafe { entry.read_volatile() }
 }
 
 /// The table of `level` that translates `address`, or the level of the table that has no entry for it.
@@ -106,7 +115,9 @@ pub(super) fn mapped_end(from: usize) -> usize {
     let mut at = from - from % CHUNK;
     while let Ok(table) = table_for(at, 1) {
         // The builder fills whole tables; a table that ends early ends the mapping.
-        let present = (0..512).rposition(|i| read_entry(table, i) & PRESENT != 0).map_or(0, |i| i + 1);
+        let present = (0..512)
+            .rposition(|i| read_entry(table, i) & PRESENT != 0)
+            .map_or(0, |i| i + 1);
         at += present * PAGE_SIZE;
         if present < 512 {
             break;
@@ -125,12 +136,16 @@ pub(super) fn protect() {
     for chunk in (VIRT_BASE..end).step_by(CHUNK) {
         if chunk > guard {
             // Nothing but data from here on: one bit in the table above covers 2 MiB.
-            let Ok(table) = table_for(chunk, 2) else { panic!("the boot page tables have a hole") };
+            let Ok(table) = table_for(chunk, 2) else {
+                panic!("the boot page tables have a hole")
+            };
             let entry = read_entry(table, index(chunk, 2));
             batch.push(machine_address(table, index(chunk, 2)), entry | NO_EXECUTE);
             continue;
         }
-        let Ok(table) = table_for(chunk, 1) else { panic!("the boot page tables have a hole") };
+        let Ok(table) = table_for(chunk, 1) else {
+            panic!("the boot page tables have a hole")
+        };
         for i in 0..512 {
             let (at, entry) = (chunk + i * PAGE_SIZE, read_entry(table, i));
             if entry & PRESENT == 0 {
@@ -159,7 +174,10 @@ struct Batch {
 
 impl Batch {
     const fn new() -> Self {
-        Self { updates: [mmu_update { ptr: 0, val: 0 }; 128], count: 0 }
+        Self {
+            updates: [mmu_update { ptr: 0, val: 0 }; 128],
+            count: 0,
+        }
     }
 
     fn push(&mut self, ptr: u64, val: u64) {
@@ -185,8 +203,11 @@ impl Batch {
 ///
 /// # Errors
 /// When Xen refuses; nothing is mapped then.
-pub(super) fn map_chunk(start: usize, spare: &mut dyn FnMut() -> Option<usize>) -> Result<usize, hypercall::Refused> {
-    const NO_TABLE: hypercall::Refused = hypercall::Refused(-12);
+pub(super) fn map_chunk(
+    start: usize,
+    spare: &mut dyn FnMut() -> Option<usize>,
+) -> Result<usize, hypercall::Refused> {
+    const NO_TABLE: hypercall::Refused = hypercall::Refused { errno: 12 };
     let nr_pages = usize_of(boot::info().nr_pages);
     let first = pfn_of(start).0;
     let count = nr_pages.saturating_sub(first).min(CHUNK / PAGE_SIZE);
@@ -201,9 +222,9 @@ pub(super) fn map_chunk(start: usize, spare: &mut dyn FnMut() -> Option<usize>) 
     let table = spare().ok_or(NO_TABLE)?;
     let entries = core::ptr::with_exposed_provenance_mut::<u64>(table);
     for i in 0..count {
-        let entry = mfn(Pfn(first + i)).0 << 12 | DATA;
+        let (entry, place) = (mfn(Pfn(first + i)).0 << 12 | DATA, entries.wrapping_add(i));
         // SAFETY: `table` is a page of the heap that nobody else uses, and it has 512 entries.
-        unsafe { entries.add(i).write(entry) };
+        unsafe { place.write(entry) };
     }
     install(start, 2, table)?;
     Ok(count * PAGE_SIZE)
@@ -214,8 +235,15 @@ fn install(address: usize, level: u32, table: usize) -> Result<(), hypercall::Re
     let frame = mfn(pfn_of(table)).0 << 12;
     // SAFETY: a page of the heap that is given up to be a table: from here on it is only read.
     unsafe { hypercall::update_va_mapping(table, frame | CONSTANT) }?;
-    let Ok(above) = table_for(address, level) else { return Err(hypercall::Refused(-22)) };
+    let Ok(above) = table_for(address, level) else {
+        return Err(hypercall::Refused { errno: 22 });
+    };
     let ptr = machine_address(above, index(address, level));
     // SAFETY: adds mappings of pages that nothing is mapped to yet.
-    unsafe { hypercall::mmu_update_batch(&[mmu_update { ptr, val: frame | TABLE }]) }
+    unsafe {
+        hypercall::mmu_update_batch(&[mmu_update {
+            ptr,
+            val: frame | TABLE,
+        }])
+    }
 }

@@ -21,28 +21,29 @@ fn cpuid(leaf: u32, subleaf: u32) -> (u32, u32) {
             options(nomem, nostack, preserves_flags),
         );
     }
-    #[allow(clippy::cast_possible_truncation, reason = "the upper half of rbx is zero after cpuid")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "the upper half of rbx is zero after cpuid"
+    )]
     (ebx as u32, ecx)
 }
 
-/// # Safety
-/// The processor has RDRAND.
+/// For processors that have RDRAND.
 #[target_feature(enable = "rdrand")]
-unsafe fn rdrand() -> Option<u64> {
+fn rdrand() -> Option<u64> {
     let mut value = 0;
     // Ten tries are what its documentation asks for.
-    // SAFETY: the caller's promise.
-    (0..10).any(|_| unsafe { _rdrand64_step(&mut value) } == 1).then_some(value)
+    (0..10)
+        .any(|_| _rdrand64_step(&mut value) == 1)
+        .then_some(value)
 }
 
-/// # Safety
-/// The processor has RDSEED.
+/// For processors that have RDSEED.
 #[target_feature(enable = "rdseed")]
-unsafe fn rdseed() -> Option<u64> {
+fn rdseed() -> Option<u64> {
     let mut value = 0;
     for _ in 0..100 {
-        // SAFETY: the caller's promise.
-        if unsafe { _rdseed64_step(&mut value) } == 1 {
+        if _rdseed64_step(&mut value) == 1 {
             return Some(value);
         }
         core::hint::spin_loop();

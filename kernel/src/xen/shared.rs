@@ -2,8 +2,9 @@
 
 use super::pvclock::{TimeInfo, WallClock};
 use super::{boot, hypercall, pagetable};
+use core::mem::offset_of;
 use core::sync::atomic::{AtomicU64, Ordering};
-use xen_sys::shared_info;
+use xen_sys::{arch_vcpu_info, shared_info, vcpu_info, vcpu_time_info};
 
 unsafe extern "C" {
     /// A page of the image's that `map` replaces by Xen's.
@@ -15,6 +16,34 @@ fn page() -> *mut shared_info {
     unsafe { _shared_info.get() }
 }
 
+/// A field of the page, by its offset.
+fn field<T>(offset: usize) -> *mut T {
+    page().cast::<u8>().wrapping_add(offset).cast()
+}
+
+/// Reads a field once: Xen may write it at any moment.
+fn read<T: Copy>(offset: usize) -> T {
+    let place = field::<T>(offset);
+    // SAFETY: callers pass offsets of fields of this type in a page that is mapped (or still the image's own zeros);
+    // a torn record is found by its version and read again.
+    unsafe { place.read_volatile() }
+}
+
+/// One of the 64 words of a bitmap of ports.
+fn word(bitmap: usize, index: usize) -> &'static AtomicU64 {
+    assert!(index < 64, "a port beyond the 4096 of the two-level ABI");
+    let place = field::<u64>(bitmap + 8 * index);
+    // SAFETY: aligned, mapped for ever, and changed by Xen only by atomic operations.
+    unsafe { AtomicU64::from_ptr(place) }
+}
+
+const PENDING: usize = offset_of!(shared_info, evtchn_pending);
+const MASK: usize = offset_of!(shared_info, evtchn_mask);
+const TIME: usize = offset_of!(shared_info, vcpu_info) + offset_of!(vcpu_info, time);
+const CR2: usize = offset_of!(shared_info, vcpu_info)
+    + offset_of!(vcpu_info, arch)
+    + offset_of!(arch_vcpu_info, cr2);
+
 /// Maps the page in place of the image's own, and masks every event channel: pending bits are looked at, never taken
 /// as upcalls.
 pub(super) fn map() {
@@ -23,44 +52,30 @@ pub(super) fn map() {
     if let Err(e) = unsafe { hypercall::update_va_mapping(page().addr(), entry) } {
         panic!("cannot map the shared info page: {e:?}");
     }
-    // SAFETY: the page is mapped.
-    let mask = unsafe { &raw mut (*page()).evtchn_mask };
     for i in 0..64 {
-        // SAFETY: one of the 64 words of the mask; Xen changes them only by atomic operations.
-        let word = unsafe { AtomicU64::from_ptr(mask.cast::<u64>().add(i)) };
-        word.store(u64::MAX, Ordering::Relaxed);
+        word(MASK, i).store(u64::MAX, Ordering::Relaxed);
     }
 }
 
 /// Clears the pending bit of `port`; true if it was set.
 pub(super) fn take_pending(port: u32) -> bool {
-    let word = (port / 64) as usize;
-    if word >= 64 {
-        return false;
-    }
-    // SAFETY: the page is mapped, and the word is one of its 64.
-    let pending = unsafe { (&raw mut (*page()).evtchn_pending).cast::<u64>().add(word) };
-    // SAFETY: aligned, mapped for ever, and changed by Xen only by atomic operations.
-    let pending = unsafe { AtomicU64::from_ptr(pending) };
-    let bit = 1 << (port % 64);
+    let (pending, bit) = (word(PENDING, (port / 64) as usize), 1 << (port % 64));
     // A load first: an idle look at a port need not take the cache line.
-    pending.load(Ordering::Acquire) & bit != 0 && pending.fetch_and(!bit, Ordering::AcqRel) & bit != 0
+    pending.load(Ordering::Acquire) & bit != 0
+        && pending.fetch_and(!bit, Ordering::AcqRel) & bit != 0
 }
 
 /// The address at which the last page fault happened (`cr2`).
 pub(super) fn fault_address() -> u64 {
-    // SAFETY: the page is mapped, or still the image's own zeros.
-    unsafe { (&raw const (*page()).vcpu_info[0].arch.cr2).read_volatile() }
+    read(CR2)
 }
 
 pub(super) fn time_version() -> u32 {
-    // SAFETY: mapped; Xen writes it at any moment, so it is read once.
-    unsafe { (&raw const (*page()).vcpu_info[0].time.version).read_volatile() }
+    read(TIME + offset_of!(vcpu_time_info, version))
 }
 
 pub(super) fn time_info() -> TimeInfo {
-    // SAFETY: mapped; a torn record is found by its version and read again.
-    let time = unsafe { (&raw const (*page()).vcpu_info[0].time).read_volatile() };
+    let time: vcpu_time_info = read(TIME);
     TimeInfo {
         tsc_timestamp: time.tsc_timestamp,
         system_time: time.system_time,
@@ -70,16 +85,13 @@ pub(super) fn time_info() -> TimeInfo {
 }
 
 pub(super) fn wall_version() -> u32 {
-    // SAFETY: as `time_version`.
-    unsafe { (&raw const (*page()).wc_version).read_volatile() }
+    read(offset_of!(shared_info, wc_version))
 }
 
 pub(super) fn wall_clock() -> WallClock {
-    // SAFETY: as `time_info`.
-    let sec = unsafe { (&raw const (*page()).wc_sec).read_volatile() };
-    // SAFETY: as `time_info`.
-    let nsec = unsafe { (&raw const (*page()).wc_nsec).read_volatile() };
-    // SAFETY: as `time_info`.
-    let sec_hi = unsafe { (&raw const (*page()).wc_sec_hi).read_volatile() };
-    WallClock { sec, sec_hi, nsec }
+    WallClock {
+        sec: read(offset_of!(shared_info, wc_sec)),
+        nsec: read(offset_of!(shared_info, wc_nsec)),
+        sec_hi: read(offset_of!(shared_info, wc_sec_hi)),
+    }
 }

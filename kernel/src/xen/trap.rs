@@ -67,12 +67,22 @@ unsafe extern "C" {
 /// Tells Xen where to go for each exception.
 pub(super) fn install() {
     let base = (&raw const xenlet_traps).addr() as u64;
-    let empty = trap_info { vector: 0, flags: 0, cs: 0, address: 0 };
+    let empty = trap_info {
+        vector: 0,
+        flags: 0,
+        cs: 0,
+        address: 0,
+    };
     let mut table = [empty; VECTORS + 1];
     for (vector, entry) in (0u8..).zip(table.iter_mut().take(VECTORS)) {
         // Ring 3 may raise the breakpoint and overflow exceptions by instruction.
         let flags = if matches!(vector, 3 | 4) { 3 } else { 0 };
-        *entry = trap_info { vector, flags, cs: KERNEL_CS, address: base + 16 * u64::from(vector) };
+        *entry = trap_info {
+            vector,
+            flags,
+            cs: KERNEL_CS,
+            address: base + 16 * u64::from(vector),
+        };
     }
     if let Err(e) = hypercall::set_trap_table(&table) {
         panic!("Xen refuses the trap table: {e:?}");
@@ -114,29 +124,53 @@ extern "C" fn report(frame: &Frame) -> ! {
         false => (None, &frame.rest[..5]),
     };
     let (rip, rflags, rsp) = (rest[0], rest[2], rest.get(3).copied().unwrap_or(0));
-    crash(rip, frame.rbp, |out| {
-        let name = name(frame.vector);
-        match (frame.vector, error) {
-            (14, Some(error)) => {
-                let how = match error {
-                    _ if error & 16 != 0 => "executing",
-                    _ if error & 2 != 0 => "writing",
-                    _ => "reading",
-                };
-                let why = if error & 1 != 0 { "not allowed" } else { "not mapped" };
-                out(format_args!("{name} {how} {:#018x} ({why})", shared::fault_address()));
+    crash(
+        rip,
+        frame.rbp,
+        |out| {
+            let name = name(frame.vector);
+            match (frame.vector, error) {
+                (14, Some(error)) => {
+                    let how = match error {
+                        _ if error & 16 != 0 => "executing",
+                        _ if error & 2 != 0 => "writing",
+                        _ => "reading",
+                    };
+                    let why = if error & 1 != 0 {
+                        "not allowed"
+                    } else {
+                        "not mapped"
+                    };
+                    out(format_args!(
+                        "{name} {how} {:#018x} ({why})",
+                        shared::fault_address()
+                    ));
+                }
+                (_, Some(error)) => out(format_args!("{name}, error code {error:#x}")),
+                (_, None) => out(format_args!("{name}")),
             }
-            (_, Some(error)) => out(format_args!("{name}, error code {error:#x}")),
-            (_, None) => out(format_args!("{name}")),
-        }
-    }, |line| {
-        let f = frame;
-        line(format_args!("rax {:016x} rbx {:016x} rcx {:016x} rdx {:016x}", f.rax, f.rbx, f.rcx, f.rdx));
-        line(format_args!("rsi {:016x} rdi {:016x} rbp {:016x} rsp {rsp:016x}", f.rsi, f.rdi, f.rbp));
-        line(format_args!("r8  {:016x} r9  {:016x} r10 {:016x} r11 {:016x}", f.r8, f.r9, f.r10, f.r11));
-        line(format_args!("r12 {:016x} r13 {:016x} r14 {:016x} r15 {:016x}", f.r12, f.r13, f.r14, f.r15));
-        line(format_args!("rflags {rflags:x}"));
-    })
+        },
+        |line| {
+            let f = frame;
+            line(format_args!(
+                "rax {:016x} rbx {:016x} rcx {:016x} rdx {:016x}",
+                f.rax, f.rbx, f.rcx, f.rdx
+            ));
+            line(format_args!(
+                "rsi {:016x} rdi {:016x} rbp {:016x} rsp {rsp:016x}",
+                f.rsi, f.rdi, f.rbp
+            ));
+            line(format_args!(
+                "r8  {:016x} r9  {:016x} r10 {:016x} r11 {:016x}",
+                f.r8, f.r9, f.r10, f.r11
+            ));
+            line(format_args!(
+                "r12 {:016x} r13 {:016x} r14 {:016x} r15 {:016x}",
+                f.r12, f.r13, f.r14, f.r15
+            ));
+            line(format_args!("rflags {rflags:x}"));
+        },
+    )
 }
 
 /// Prints the report of a panic and ends the domain.
@@ -144,11 +178,24 @@ extern "C" fn report(frame: &Frame) -> ! {
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     let (rip, rbp): (u64, u64);
     // SAFETY: reads two registers.
-    unsafe { asm!("lea {}, [rip]", "mov {}, rbp", out(reg) rip, out(reg) rbp, options(nomem, nostack, preserves_flags)) };
-    crash(rip, rbp, |out| match info.location() {
-        Some(at) => out(format_args!("panicked at {}:{}:{}: {}", at.file(), at.line(), at.column(), info.message())),
-        None => out(format_args!("panicked: {}", info.message())),
-    }, |_| ())
+    unsafe {
+        asm!("lea {}, [rip]", "mov {}, rbp", out(reg) rip, out(reg) rbp, options(nomem, nostack, preserves_flags))
+    };
+    crash(
+        rip,
+        rbp,
+        |out| match info.location() {
+            Some(at) => out(format_args!(
+                "panicked at {}:{}:{}: {}",
+                at.file(),
+                at.line(),
+                at.column(),
+                info.message()
+            )),
+            None => out(format_args!("panicked: {}", info.message())),
+        },
+        |_| (),
+    )
 }
 
 static CRASHING: AtomicBool = AtomicBool::new(false);
@@ -170,7 +217,9 @@ fn crash(
         backtrace(rbp, |number, address| {
             console::write_line(format_args!("***   #{number} {address:#018x}"));
         });
-        console::write_line(format_args!("*** end of report; ending the domain as crashed"));
+        console::write_line(format_args!(
+            "*** end of report; ending the domain as crashed"
+        ));
         console::drain();
     }
     hypercall::shutdown(xen_sys::SHUTDOWN_crash)
@@ -185,9 +234,10 @@ unsafe extern "C" {
 /// Walks the chain of frame pointers: each frame is the caller's `rbp` and the address to return to. What is not on
 /// the stack, or does not lead upwards, ends the walk.
 fn backtrace(mut rbp: u64, mut line: impl FnMut(u32, u64)) {
-    let stack = (&raw const _stack_bottom).addr() as u64..((&raw const _stack_top).addr() - 16) as u64;
+    let stack =
+        (&raw const _stack_bottom).addr() as u64..((&raw const _stack_top).addr() - 16) as u64;
     for number in 1..64 {
-        if !stack.contains(&rbp) || rbp % 8 != 0 {
+        if !stack.contains(&rbp) || !rbp.is_multiple_of(8) {
             return;
         }
         #[allow(clippy::cast_possible_truncation, reason = "64 bits both")]
@@ -211,8 +261,9 @@ struct BuildId;
 impl fmt::Display for BuildId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for i in 0..20 {
+            let place = (&raw const _build_id).cast::<u8>().wrapping_add(16 + i);
             // SAFETY: the linker script keeps the note, which has these bytes.
-            let byte = unsafe { (&raw const _build_id).cast::<u8>().add(16 + i).read_volatile() };
+            let byte = unsafe { place.read_volatile() };
             write!(f, "{byte:02x}")?;
         }
         Ok(())

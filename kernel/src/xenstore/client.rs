@@ -49,7 +49,9 @@ local! {
 
 /// Connects to xenstored.
 pub(crate) fn start() {
-    let Some((page, port)) = platform::xenstore() else { return };
+    let Some((page, port)) = platform::xenstore() else {
+        return;
+    };
     let client = Client {
         page,
         channel: Channel::bound(port),
@@ -92,7 +94,10 @@ fn with_client<R>(f: impl FnOnce(&mut Client) -> R) -> Option<R> {
 fn broken(lie: Lie) {
     log::error!("xenstored sent {lie}; the connection to it is closed");
     let client = CLIENT.with(|c| c.borrow_mut().take());
-    for slot in client.into_iter().flat_map(|client| client.waiting.into_values()) {
+    for slot in client
+        .into_iter()
+        .flat_map(|client| client.waiting.into_values())
+    {
         slot.answer.replace(Some(Err(Error::Broken)));
         slot.place.notify();
     }
@@ -102,7 +107,10 @@ fn broken(lie: Lie) {
 impl Client {
     /// Moves what fits of the waiting requests into the ring.
     fn flush(&mut self) {
-        let (cons, prod) = (self.page.load_acquire(REQ_CONS), self.page.load_acquire(REQ_PROD));
+        let (cons, prod) = (
+            self.page.load_acquire(REQ_CONS),
+            self.page.load_acquire(REQ_PROD),
+        );
         let room = RING_SIZE.saturating_sub(prod.wrapping_sub(cons) as usize);
         let count = room.min(self.out.len());
         let mut at = prod;
@@ -118,14 +126,20 @@ impl Client {
 
     /// Takes what is in the ring and hands out the messages that it completes.
     fn receive(&mut self) -> Result<(), Lie> {
-        let (cons, prod) = (self.page.load_acquire(RSP_CONS), self.page.load_acquire(RSP_PROD));
+        let (cons, prod) = (
+            self.page.load_acquire(RSP_CONS),
+            self.page.load_acquire(RSP_PROD),
+        );
         let used = prod.wrapping_sub(cons);
         if used as usize > RING_SIZE {
             return Err(Lie::BogusProducer(used));
         }
         for i in 0..used {
             let mut byte = [0];
-            self.page.read(RSP + (cons.wrapping_add(i) as usize & (RING_SIZE - 1)), &mut byte);
+            self.page.read(
+                RSP + (cons.wrapping_add(i) as usize & (RING_SIZE - 1)),
+                &mut byte,
+            );
             self.parser.feed(&byte);
         }
         if used > 0 {
@@ -143,7 +157,9 @@ impl Client {
 
     fn answer(&mut self, ty: Option<Type>, req_id: u32, payload: Vec<u8>) {
         // Nobody waits for it: the asker went away, or the number is made up.
-        let Some(slot) = self.waiting.remove(&req_id) else { return };
+        let Some(slot) = self.waiting.remove(&req_id) else {
+            return;
+        };
         let answer = match ty {
             Some(Type::Error) => Err(Error::Refused(Errno::from_payload(&payload))),
             Some(ty) if Some(ty) == slot.ty => Ok((ty, payload)),
@@ -155,8 +171,14 @@ impl Client {
 
     fn send(&mut self, ty: Type, tx_id: u32, parts: &[&[u8]]) -> Result<u32, Error> {
         let len: usize = parts.iter().map(|part| part.len()).sum();
-        let sendable = len <= PAYLOAD_MAX && parts.iter().all(|part| *part == b"\0" || !part.contains(&0));
-        let len = u32::try_from(len).ok().filter(|_| sendable).ok_or(Error::Unsendable)?;
+        let sendable = len <= PAYLOAD_MAX
+            && parts
+                .iter()
+                .all(|part| *part == b"\0" || !part.contains(&0));
+        let len = u32::try_from(len)
+            .ok()
+            .filter(|_| sendable)
+            .ok_or(Error::Unsendable)?;
         // Numbers of requests still waiting are not used again, so an old answer cannot be taken for a new one.
         loop {
             self.next_id = self.next_id.wrapping_add(1).max(1);
@@ -164,7 +186,12 @@ impl Client {
                 break;
             }
         }
-        let head = Head { ty: ty as u32, req_id: self.next_id, tx_id, len };
+        let head = Head {
+            ty: ty as u32,
+            req_id: self.next_id,
+            tx_id,
+            len,
+        };
         self.out.extend(head.emit());
         for part in parts {
             self.out.extend(*part);
@@ -186,7 +213,10 @@ pub(super) fn request(
     tx_id: u32,
     parts: &[&[u8]],
 ) -> Result<impl Future<Output = Result<Vec<u8>, Error>> + use<>, Error> {
-    let slot = Rc::new(Slot { ty: Some(ty), ..Slot::default() });
+    let slot = Rc::new(Slot {
+        ty: Some(ty),
+        ..Slot::default()
+    });
     let id = with_client(|client| {
         let id = client.send(ty, tx_id, parts)?;
         client.waiting.insert(id, Rc::clone(&slot));

@@ -36,7 +36,9 @@ impl core::fmt::Display for Error {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Self::Refused(errno) => write!(f, "xenstored says {errno}"),
-            Self::Unsendable => f.write_str("the path or value cannot be sent (too long, or a NUL in it)"),
+            Self::Unsendable => {
+                f.write_str("the path or value cannot be sent (too long, or a NUL in it)")
+            }
             Self::Unexpected => f.write_str("xenstored's answer makes no sense"),
             Self::Broken => f.write_str("there is no connection to xenstored"),
         }
@@ -84,11 +86,15 @@ async fn read_in(tx: u32, path: &str) -> Result<String, Error> {
 }
 
 async fn write_in(tx: u32, path: &str, value: &str) -> Result<(), Error> {
-    client::request(Type::Write, tx, &[path.as_bytes(), b"\0", value.as_bytes()])?.await.map(drop)
+    client::request(Type::Write, tx, &[path.as_bytes(), b"\0", value.as_bytes()])?
+        .await
+        .map(drop)
 }
 
 async fn remove_in(tx: u32, path: &str) -> Result<(), Error> {
-    client::request(Type::Rm, tx, &[path.as_bytes(), b"\0"])?.await.map(drop)
+    client::request(Type::Rm, tx, &[path.as_bytes(), b"\0"])?
+        .await
+        .map(drop)
 }
 
 fn text(payload: Vec<u8>) -> Result<String, Error> {

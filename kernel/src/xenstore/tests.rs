@@ -25,7 +25,11 @@ fn what_cannot_be_sent_is_not() {
         assert_eq!(read("a\0b").await, Err(Error::Unsendable));
         assert_eq!(write("a", &"x".repeat(4096)).await, Err(Error::Unsendable));
         write("a", &"x".repeat(4000)).await.unwrap();
-        assert_eq!(read("a").await.unwrap().len(), 4000, "more than the ring holds");
+        assert_eq!(
+            read("a").await.unwrap().len(),
+            4000,
+            "more than the ring holds"
+        );
     });
 }
 
@@ -88,11 +92,20 @@ fn watches_fire_and_are_given_back() {
         let mut watch = watch("data").await.unwrap();
         assert_eq!(store::watches(), before + 1);
         watch.changed().await.unwrap();
-        assert!(timeout(Duration::from_secs(1), watch.changed()).await.is_err(), "nothing changed");
+        assert!(
+            timeout(Duration::from_secs(1), watch.changed())
+                .await
+                .is_err(),
+            "nothing changed"
+        );
         store::write("/local/domain/1/data/deep/key", "1");
         watch.changed().await.unwrap();
         store::write("/local/domain/1/other", "1");
-        assert!(timeout(Duration::from_secs(1), watch.changed()).await.is_err());
+        assert!(
+            timeout(Duration::from_secs(1), watch.changed())
+                .await
+                .is_err()
+        );
         store::remove("/local/domain/1/data");
         watch.changed().await.unwrap();
         drop(watch);
@@ -106,7 +119,11 @@ fn a_dropped_request_is_forgotten() {
     hosted::test(async || {
         drop(read("data"));
         assert!(timeout(Duration::ZERO, read("domid")).await.is_err());
-        assert_eq!(read("domid").await.as_deref(), Ok("1"), "the late answer is not taken for this one's");
+        assert_eq!(
+            read("domid").await.as_deref(),
+            Ok("1"),
+            "the late answer is not taken for this one's"
+        );
     });
 }
 

@@ -52,10 +52,15 @@ impl Drop for Transaction {
 ///
 /// # Errors
 /// What `body` gives, and the transaction is undone; `Refused(EAGAIN)` when it was disturbed every time.
-pub async fn transaction<T>(mut body: impl AsyncFnMut(&Transaction) -> Result<T, Error>) -> Result<T, Error> {
+pub async fn transaction<T>(
+    mut body: impl AsyncFnMut(&Transaction) -> Result<T, Error>,
+) -> Result<T, Error> {
     for _ in 0..TRIES {
         let id = text(client::request(Type::TransactionStart, 0, &[b"\0"])?.await?)?;
-        let id = id.trim_end_matches('\0').parse().map_err(|_| Error::Unexpected)?;
+        let id = id
+            .trim_end_matches('\0')
+            .parse()
+            .map_err(|_| Error::Unexpected)?;
         let mut tx = Transaction { id, ended: false };
         let value = body(&tx).await?;
         tx.ended = true;

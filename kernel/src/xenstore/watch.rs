@@ -44,13 +44,25 @@ pub async fn watch(path: &str) -> Result<Watch, Error> {
         let mut watches = w.borrow_mut();
         watches.next = watches.next.wrapping_add(1);
         let token = watches.next;
-        watches.by_token.get_or_insert_default().insert(token, Rc::clone(&place));
+        watches
+            .by_token
+            .get_or_insert_default()
+            .insert(token, Rc::clone(&place));
         token
     });
     // Made before the answer: if the caller goes away meanwhile, the drop removes the watch.
-    let watch = Watch { path: path.to_string(), token, place };
+    let watch = Watch {
+        path: path.to_string(),
+        token,
+        place,
+    };
     let token = token.to_string();
-    client::request(Type::Watch, 0, &[path.as_bytes(), b"\0", token.as_bytes(), b"\0"])?.await?;
+    client::request(
+        Type::Watch,
+        0,
+        &[path.as_bytes(), b"\0", token.as_bytes(), b"\0"],
+    )?
+    .await?;
     Ok(watch)
 }
 
@@ -64,22 +76,40 @@ impl Watch {
             return Err(Error::Broken);
         }
         self.place.notify.notified().await;
-        if self.place.ended.get() { Err(Error::Broken) } else { Ok(()) }
+        if self.place.ended.get() {
+            Err(Error::Broken)
+        } else {
+            Ok(())
+        }
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        WATCHES.with(|w| w.borrow_mut().by_token.as_mut().map(|t| t.remove(&self.token)));
+        WATCHES.with(|w| {
+            w.borrow_mut()
+                .by_token
+                .as_mut()
+                .map(|t| t.remove(&self.token))
+        });
         let token = self.token.to_string();
-        client::send(Type::Unwatch, 0, &[self.path.as_bytes(), b"\0", token.as_bytes(), b"\0"]);
+        client::send(
+            Type::Unwatch,
+            0,
+            &[self.path.as_bytes(), b"\0", token.as_bytes(), b"\0"],
+        );
     }
 }
 
 /// A watch event: `path NUL token NUL`. One with a token that is not ours is for a watch just removed, or a lie.
 pub(super) fn event(payload: &[u8]) {
-    let token = payload.split(|b| *b == 0).nth(1).and_then(|token| core::str::from_utf8(token).ok()?.parse().ok());
-    let place = token.and_then(|token: u32| WATCHES.with(|w| w.borrow().by_token.as_ref()?.get(&token).cloned()));
+    let token = payload
+        .split(|b| *b == 0)
+        .nth(1)
+        .and_then(|token| core::str::from_utf8(token).ok()?.parse().ok());
+    let place = token.and_then(|token: u32| {
+        WATCHES.with(|w| w.borrow().by_token.as_ref()?.get(&token).cloned())
+    });
     if let Some(place) = place {
         place.notify.notify();
     }

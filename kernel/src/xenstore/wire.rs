@@ -16,7 +16,10 @@ pub(super) enum Lie {
 impl core::fmt::Display for Lie {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
-            Self::TooLong(len) => write!(f, "a message of {len} bytes, at most {PAYLOAD_MAX} are allowed"),
+            Self::TooLong(len) => write!(
+                f,
+                "a message of {len} bytes, at most {PAYLOAD_MAX} are allowed"
+            ),
             Self::BogusProducer(used) => write!(f, "a ring index that claims {used} bytes"),
         }
     }
@@ -30,7 +33,9 @@ pub(super) struct Parser {
 
 impl Parser {
     pub(super) const fn new() -> Self {
-        Self { bytes: VecDeque::new() }
+        Self {
+            bytes: VecDeque::new(),
+        }
     }
 
     /// Takes a piece.
@@ -70,7 +75,14 @@ mod tests {
 
     fn message(ty: u32, req_id: u32, payload: &[u8]) -> Vec<u8> {
         let len = u32::try_from(payload.len()).unwrap();
-        let mut bytes = Head { ty, req_id, tx_id: 0, len }.emit().to_vec();
+        let mut bytes = Head {
+            ty,
+            req_id,
+            tx_id: 0,
+            len,
+        }
+        .emit()
+        .to_vec();
         bytes.extend(payload);
         bytes
     }
@@ -111,7 +123,15 @@ mod tests {
     #[test]
     fn too_long_is_a_lie() {
         let mut parser = Parser::new();
-        parser.feed(&Head { ty: 2, req_id: 1, tx_id: 0, len: 4097 }.emit());
+        parser.feed(
+            &Head {
+                ty: 2,
+                req_id: 1,
+                tx_id: 0,
+                len: 4097,
+            }
+            .emit(),
+        );
         assert_eq!(parser.next(), Err(Lie::TooLong(4097)));
     }
 }
