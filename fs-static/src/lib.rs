@@ -6,19 +6,27 @@
 //! redirects, and the response heads as bytes. [`site!`] puts the result into the program:
 //!
 //! ```ignore
-//! // build.rs
-//! fn main() { xenlet_fs_static_build::embed("site") }
-//!
-//! // main.rs
 //! static SITE: xenlet_fs_static::Tree = xenlet_fs_static::site!();
+//! ```
 //!
-//! match SITE.get("/docs/") {
-//!     Some(Entry::File(file)) => match file.negotiate(Accept::parse(b"gzip, br")) {
-//!         Some(variant) => send(&[variant.head(), b"Date: …\r\n\r\n", variant.body()]),
-//!         None => send(NOT_ACCEPTABLE),
-//!     },
-//!     Some(Entry::Redirect(redirect)) => send(&[redirect.head(), b"Date: …\r\n\r\n"]),
-//!     None => send(NOT_FOUND),
+//! What is left for the server to do:
+//!
+//! ```
+//! use xenlet_fs_static::{Accept, Entry, Tree};
+//!
+//! fn respond(site: &Tree, path: &str, accept_encoding: &[u8], send: impl Fn(&[&[u8]])) {
+//!     let rest: &[u8] = b"Date: Sat, 21 Nov 2026 10:00:00 GMT\r\n\r\n";
+//!     match site.get(path) {
+//!         Some(Entry::File(file)) => {
+//!             let variant = file.negotiate(Accept::parse(accept_encoding)).unwrap_or(file.identity());
+//!             send(&[variant.head(), rest, variant.body()]);
+//!         }
+//!         Some(Entry::Redirect(redirect)) => send(&[redirect.head(), rest]),
+//!         None => match site.not_found() {
+//!             Some(page) => send(&[page.identity().head(), rest, page.identity().body()]),
+//!             None => send(&[b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n", rest]),
+//!         },
+//!     }
 //! }
 //! ```
 //!

@@ -77,6 +77,7 @@ pub(crate) fn source(
          use fs_static::{{Coding, Entry, File, Redirect, Tree, Variant, slice}};\n\
          static BYTES: &[u8] = include_bytes!(\"site.bin\");\n\
          static FILES: [File; {}] = [\n{}];\n\
+         #[allow(dead_code, reason = \"there may be none\")]\n\
          static REDIRECTS: [Redirect; {}] = [\n{}];\n\
          static ENTRIES: fs_static::phf::Map<&str, Entry> = {};\n\
          static NOT_FOUND: Option<File> = {not_found};\n\
