@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 
-use crate::rig::{Accel, Options, Rig, folder};
+use crate::rig::{Options, Rig, folder};
 
 /// `cargo xtask rig …`
 #[derive(Debug, Args)]
@@ -27,9 +27,6 @@ enum Action {
         /// Look for newer Debian packages of Xen and dom0
         #[arg(long)]
         fresh: bool,
-        /// How QEMU runs the machine
-        #[arg(long, value_enum, default_value_t)]
-        accel: Accel,
     },
     /// Open a shell in dom0 (target/rig/share is its /share)
     Shell,
@@ -48,9 +45,9 @@ enum Action {
 /// If what was asked for can't be done.
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
     match arguments.action {
-        Action::Up { yes, fresh, accel } => {
+        Action::Up { yes, fresh } => {
             crate::interrupt::watch()?;
-            let (rig, new) = Rig::up(Options { yes, fresh, accel })?;
+            let (rig, new) = Rig::up(Options { yes, fresh })?;
             let (mib, guests) = rig.memory();
             let state = if new { "up" } else { "up already" };
             println!(

@@ -13,7 +13,7 @@ use clap::Args;
 use super::symbolize::symbolize;
 use crate::image::{self, Image};
 use crate::project::Target;
-use crate::rig::{Accel, Options};
+use crate::rig::Options;
 use crate::xen::{self, Guest, On, Settings, Xen};
 use crate::{interrupt, sh};
 
@@ -48,9 +48,6 @@ pub(crate) struct Arguments {
     /// Which Xen
     #[arg(long, value_enum, default_value_t)]
     on: On,
-    /// How QEMU runs the rig, if this command boots it
-    #[arg(long, value_enum, default_value_t)]
-    accel: Accel,
     /// Install missing packages of this machine without asking
     #[arg(long)]
     yes: bool,
@@ -69,7 +66,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     interrupt::watch()?;
     let options = Options {
         yes: arguments.yes,
-        accel: arguments.accel,
+
         ..Options::default()
     };
     let (xen, new) = Xen::get(arguments.on, options)?;

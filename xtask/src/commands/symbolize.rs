@@ -1,6 +1,5 @@
 //! `cargo xtask symbolize`: names the functions and lines of a crash report.
 
-use std::fmt::Write;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -88,38 +87,41 @@ pub(crate) fn symbolize(text: &str, debug: &Path) -> Result<String> {
     Ok(out)
 }
 
-/// The functions at an address, innermost first.
+/// The functions at an address, innermost first. Lines alone know functions by their short names; the symbol table
+/// knows the outermost one, into which the others were inlined, by its whole path.
 fn names(loader: &Loader, address: u64) -> String {
-    let mut out = String::new();
+    let symbol = loader
+        .find_symbol(address)
+        .map(|name| format!("{:#}", rustc_demangle::demangle(name)));
+    let mut calls: Vec<(Option<String>, String)> = Vec::new();
     if let Ok(mut frames) = loader.find_frames(address) {
         while let Ok(Some(frame)) = frames.next() {
             let function = frame
                 .function
-                .as_ref()
                 .and_then(|function| Some(function.demangle().ok()?.into_owned()));
-            let function = function.unwrap_or_else(|| "?".into());
             let place = frame
                 .location
-                .and_then(|place| Some((place.file?.to_owned(), place.line.unwrap_or(0))));
-            let place = place
-                .map(|(file, line)| format!("{}:{line}", short(&file)))
-                .unwrap_or_default();
-            let start = if out.is_empty() {
-                "  "
-            } else {
-                "\n***        called, inlined, from "
-            };
-            // Writing to a string can't fail.
-            let _ = write!(out, "{start}{function}  {place}");
+                .and_then(|place| Some((place.file?, place.line?)));
+            calls.push((
+                function,
+                place
+                    .map(|(file, line)| format!("  {}:{line}", short(file)))
+                    .unwrap_or_default(),
+            ));
         }
     }
-    if out.is_empty() {
-        let symbol = loader
-            .find_symbol(address)
-            .map(|name| format!("{:#}", rustc_demangle::demangle(name)));
-        let _ = write!(out, "  {}", symbol.unwrap_or_else(|| "?".into()));
+    if let Some(outermost) = calls.last_mut() {
+        outermost.0 = symbol.or(outermost.0.take());
+    } else {
+        calls.push((symbol, String::new()));
     }
-    out
+    let lines = calls
+        .into_iter()
+        .map(|(function, place)| format!("{}{place}", function.as_deref().unwrap_or("?")));
+    format!(
+        "  {}",
+        lines.collect::<Vec<_>>().join("\n***      inlined into ")
+    )
 }
 
 /// The hexadecimal digits after `build ` in `*** at rip 0x…, build 5f2e…`.

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use clap::Args;
 
-use crate::rig::{self, Accel, Options};
+use crate::rig::{self, Options};
 use crate::ui::Phase;
 use crate::xen::On;
 use crate::{e2e, host, project, sh, tidy};
@@ -27,9 +27,6 @@ pub(crate) struct Arguments {
     /// Which Xen
     #[arg(long, value_enum, default_value_t)]
     on: On,
-    /// How QEMU runs the rig, if this command boots it
-    #[arg(long, value_enum, default_value_t)]
-    accel: Accel,
     /// List the tests on Xen and end
     #[arg(long)]
     list: bool,
@@ -60,7 +57,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     let options = Options {
         yes: arguments.yes,
-        accel: arguments.accel,
+
         fresh: false,
     };
     let outcome = e2e::run(arguments.on, options, &arguments.filter)?;
@@ -79,7 +76,27 @@ fn cargo_test(offline: bool) -> Result<()> {
         cargo.env("XENLET_XEN_HEADERS", rig::headers()?);
     }
     let phase = Phase::start("cargo test");
-    let result = sh::output(&mut cargo);
+    let said = sh::output(&mut cargo)?;
     phase.done();
-    result.map(drop)
+    println!("cargo test ... ok ({} tests)", passed(&said));
+    Ok(())
+}
+
+/// The sum of cargo's lines `test result: ok. 12 passed; …`, one for each program with tests.
+fn passed(said: &str) -> u32 {
+    let counts = said
+        .lines()
+        .filter_map(|line| line.strip_prefix("test result: ok. ")?.split(' ').next());
+    counts.filter_map(|count| count.parse::<u32>().ok()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passed_tests_are_counted() {
+        let said = "running 2 tests\ntest result: ok. 2 passed; 0 failed\n\ntest result: ok. 40 passed; 0 failed\n";
+        assert_eq!(passed(said), 42);
+    }
 }

@@ -16,6 +16,8 @@ use crate::ui::Phase;
 const INIT: &str = include_str!("dom0/init.sh");
 const SERVE: &str = include_str!("dom0/serve.sh");
 const SHELL: &str = include_str!("dom0/shell.sh");
+const VIF: &str = include_str!("dom0/vif.sh");
+const XL_CONF: &str = "vif.default.script=\"/usr/lib/xenlet/vif\"\n";
 
 /// Programs by name, looked for in the usual folders and in Xen's own. busybox is the rest of the system.
 const PROGRAMS: &[&str] = &[
@@ -87,7 +89,7 @@ pub(crate) struct Dom0 {
 /// If something needed is not in the packages, or a file can't be read or written.
 pub(crate) fn prepare(dir: &Path, packages: &Packages) -> Result<Dom0> {
     let names = format!("{PROGRAMS:?}{MODULES:?}");
-    let inputs = [&packages.versions, INIT, SERVE, SHELL, &names].map(str::as_bytes);
+    let inputs = [&packages.versions, INIT, SERVE, SHELL, VIF, XL_CONF, &names].map(str::as_bytes);
     let boot = dir.join(format!("boot-{}", fingerprint(&inputs)));
     let dom0 = Dom0 {
         xen: boot.join("xen"),
@@ -166,7 +168,9 @@ fn tree(root: &Path) -> Result<Tree> {
     cpio::insert(&mut tree, "init", text(INIT, true));
     cpio::insert(&mut tree, "usr/lib/xenlet/serve", text(SERVE, true));
     cpio::insert(&mut tree, "usr/lib/xenlet/shell", text(SHELL, true));
+    cpio::insert(&mut tree, "usr/lib/xenlet/vif", text(VIF, true));
     add_folder(&mut tree, root, "etc/xen")?;
+    cpio::insert(&mut tree, "etc/xen/xl.conf", text(XL_CONF, false));
     let tools = only_match(&root.join("usr/lib"), "xen-4", "")?;
     let mut folders: Vec<PathBuf> = vec![tools.join("bin")];
     folders.extend(PROGRAM_FOLDERS.iter().map(|folder| root.join(folder)));

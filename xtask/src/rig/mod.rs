@@ -17,14 +17,14 @@ mod cpio;
 mod dom0;
 mod elf;
 mod packages;
+mod qemu;
 mod qmp;
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::{Child, Command};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -45,16 +45,6 @@ const GUESTS_MIB: u64 = 2560;
 const BOOT_DEADLINE: Duration = Duration::from_secs(240);
 /// dom0's address and the port of its control channel.
 const CONTROL: &str = "10.0.2.10:10";
-
-/// How QEMU runs the machine's instructions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Accel {
-    /// Software emulation: everywhere, and the same everywhere
-    #[default]
-    Tcg,
-    /// The processor's virtualisation: faster, where /dev/kvm allows it
-    Kvm,
-}
 
 /// What a running rig is known by: the content of `state.json`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -113,12 +103,12 @@ impl Rig {
         let packages = packages::fetch(&dir, options.fresh)?;
         let dom0 = dom0::prepare(&dir, &packages)?;
         let phase = Phase::start("booting Xen and dom0");
-        let rig = Self::boot(dir, &dom0, options.accel)?;
+        let rig = Self::boot(dir, &dom0)?;
         phase.done();
         Ok((rig, true))
     }
 
-    fn boot(dir: PathBuf, dom0: &dom0::Dom0, accel: Accel) -> Result<Self> {
+    fn boot(dir: PathBuf, dom0: &dom0::Dom0) -> Result<Self> {
         let token = token()?;
         let share = dir.join("share");
         let _ = fs::remove_dir_all(&share);
@@ -126,8 +116,8 @@ impl Rig {
         fs::create_dir_all(share.join("images"))?;
         fs::set_permissions(&share, fs::Permissions::from_mode(0o700))?;
         fs::write(share.join("token"), &token)?;
-        let mib = memory()?;
-        let mut qemu = start_qemu(&dir, dom0, accel, mib)?;
+        let mib = qemu::memory()?;
+        let mut qemu = qemu::start(&dir, dom0, mib)?;
         let mut rig = Self {
             dir,
             state: State {
@@ -279,96 +269,6 @@ pub(crate) struct Options {
     pub(crate) yes: bool,
     /// Look for newer packages.
     pub(crate) fresh: bool,
-    pub(crate) accel: Accel,
-}
-
-fn start_qemu(dir: &Path, dom0: &dom0::Dom0, accel: Accel, mib: u64) -> Result<Child> {
-    let inside = |path: &Path| {
-        path.strip_prefix(dir)
-            .unwrap_or(path)
-            .to_string_lossy()
-            .into_owned()
-    };
-    // Paths are relative to the rig's folder, in which QEMU runs: a comma in the project's path would end an option.
-    let modules = format!(
-        "{} console=hvc0 earlyprintk=xen loglevel=6 panic=1,{}",
-        inside(&dom0.kernel),
-        inside(&dom0.initramfs)
-    );
-    // Under emulation a PV dom0 crashes at once with SMAP on (#PF in Xen's create_bounce_frame).
-    let (accel, cpu) = match accel {
-        Accel::Tcg => ("tcg", "max,-smap,-smep,-pku,-la57"),
-        Accel::Kvm => ("kvm", "host"),
-    };
-    let log = File::create(dir.join("qemu.log"))?;
-    Command::new(host::QEMU.program)
-        .current_dir(dir)
-        .args([
-            "-name",
-            "xenlet-rig",
-            "-accel",
-            accel,
-            "-cpu",
-            cpu,
-            "-smp",
-            "2",
-            "-m",
-            &mib.to_string(),
-        ])
-        .args([
-            "-display",
-            "none",
-            "-no-reboot",
-            "-serial",
-            "file:serial.log",
-        ])
-        .args(["-qmp", &format!("unix:{},server=on,wait=off", qmp::SOCKET)])
-        .args(["-kernel", &inside(&dom0.xen), "-initrd", &modules])
-        .arg("-append")
-        .arg(format!(
-            "console=com1 com1=115200,8n1 loglvl=info guest_loglvl=all bootscrub=0 \
-             dom0_mem={DOM0_MIB}M,max:{DOM0_MIB}M"
-        ))
-        .args(["-fsdev", "local,id=share,path=share,security_model=none"])
-        .args(["-device", "virtio-9p-pci,fsdev=share,mount_tag=share"])
-        .args([
-            "-netdev",
-            "user,id=net",
-            "-device",
-            "virtio-net-pci,netdev=net,romfile=",
-        ])
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log)
-        .process_group(0) // Ctrl-C on this terminal is not for QEMU
-        .spawn()
-        .with_context(|| format!("cannot start {}", host::QEMU.program))
-}
-
-/// How much memory the machine gets, MiB: enough for the tests, more if there is plenty.
-fn memory() -> Result<u64> {
-    let text = fs::read_to_string("/proc/meminfo").context("cannot read /proc/meminfo")?;
-    choose_memory(available_mib(&text).context("no MemAvailable in /proc/meminfo")?)
-}
-
-fn available_mib(meminfo: &str) -> Option<u64> {
-    let line = meminfo
-        .lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    Some(line.trim().trim_end_matches(" kB").parse::<u64>().ok()? / 1024)
-}
-
-/// QEMU takes memory only as it is touched, so that what is available need not cover all of it.
-fn choose_memory(available: u64) -> Result<u64> {
-    const ENOUGH: u64 = DOM0_MIB + XEN_MIB + GUESTS_MIB + 256;
-    const PLENTY: u64 = 6144;
-    match available {
-        available if available >= PLENTY + 2048 => Ok(PLENTY),
-        available if available >= ENOUGH / 2 + 512 => Ok(ENOUGH),
-        available => bail!(
-            "the rig is a machine of {ENOUGH} MiB, of which it touches about half; only {available} MiB are available here"
-        ),
-    }
 }
 
 /// 32 hexadecimal digits that nobody else knows.
@@ -383,20 +283,6 @@ fn token() -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn memory_is_read_and_chosen() {
-        let text = "MemTotal: 8 kB\nMemAvailable:   16777216 kB\n";
-        assert_eq!(available_mib(text), Some(16384));
-        assert_eq!(choose_memory(16384).unwrap(), 6144);
-        assert_eq!(choose_memory(4000).unwrap(), 4096);
-        assert!(
-            choose_memory(1000)
-                .unwrap_err()
-                .to_string()
-                .contains("1000 MiB")
-        );
-    }
 
     #[test]
     fn tokens_are_long_and_differ() {
