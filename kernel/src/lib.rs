@@ -26,7 +26,7 @@
 extern crate alloc;
 
 #[macro_use]
-mod local;
+pub mod local;
 
 pub mod cmdline;
 pub mod entropy;

@@ -3,9 +3,10 @@
 //! One vCPU, no interrupts, no preemption: on Xen nothing can run beside the code that holds a reference. In
 //! a hosted test one thread is one domain, so that tests run side by side and each starts from nothing.
 
-/// One value of the domain's state, reached by [`with`](LocalKey::with).
+/// One value of the domain's state, declared by [`local!`](crate::local!) and reached by [`with`](LocalKey::with).
 #[cfg(xenlet = "xen")]
-pub(crate) struct LocalKey<T>(T);
+#[derive(Debug)]
+pub struct LocalKey<T>(T);
 
 // SAFETY: a xenlet has one virtual CPU and takes no interrupts (`xen::boot` leaves every event masked), so
 // there is never a second thread of execution that could touch the value; `Sync` is only what `static` asks for.
@@ -14,26 +15,29 @@ unsafe impl<T> Sync for LocalKey<T> {}
 
 #[cfg(xenlet = "xen")]
 impl<T> LocalKey<T> {
-    pub(crate) const fn new(value: T) -> Self {
+    /// The value as it is when the domain starts.
+    pub const fn new(value: T) -> Self {
         Self(value)
     }
 
     /// Runs `f` on the value. Same shape as `std::thread::LocalKey::with`.
-    pub(crate) fn with<R>(&'static self, f: impl FnOnce(&T) -> R) -> R {
+    pub fn with<R>(&'static self, f: impl FnOnce(&T) -> R) -> R {
         f(&self.0)
     }
 }
 
-/// Declares one value of the domain's state: `local! { static NAME: Type = const_expression; }`.
+/// Declares one value of the domain's state: `local! { static NAME: Type = const_expression; }`, used by
+/// `NAME.with(|value| …)`. What it holds need not be `Send` or `Sync`.
+#[macro_export]
 macro_rules! local {
-    ($(#[$meta:meta])* static $name:ident: $ty:ty = $init:expr;) => {
+    ($(#[$meta:meta])* $vis:vis static $name:ident: $ty:ty = $init:expr;) => {
         #[cfg(xenlet = "xen")]
         $(#[$meta])*
-        static $name: $crate::local::LocalKey<$ty> = $crate::local::LocalKey::new($init);
+        $vis static $name: $crate::local::LocalKey<$ty> = $crate::local::LocalKey::new($init);
         #[cfg(not(xenlet = "xen"))]
         std::thread_local! {
             $(#[$meta])*
-            static $name: $ty = const { $init };
+            $vis static $name: $ty = const { $init };
         }
     };
 }
