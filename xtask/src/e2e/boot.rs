@@ -136,6 +136,6 @@ fn micros(status: &Value) -> Option<u64> {
     status["boot"]
         .as_array()?
         .iter()
-        .find(|mark| mark["name"] == "application")?["us"]
+        .find(|mark| mark["name"] == "kernel")?["us"]
         .as_u64()
 }

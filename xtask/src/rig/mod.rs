@@ -16,6 +16,7 @@ mod channel;
 mod cpio;
 mod dom0;
 mod elf;
+mod gather;
 mod packages;
 mod qemu;
 mod qmp;
