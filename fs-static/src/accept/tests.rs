@@ -1,3 +1,5 @@
+//! The field as clients send it, as the grammar has it, and as no grammar has it.
+
 use super::*;
 use crate::{File, Variant};
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! What variants are made, and what is kept of them.
+
 use super::*;
 use proptest::prelude::*;
 use std::io::Read;
