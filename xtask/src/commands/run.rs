@@ -59,6 +59,9 @@ const GUEST_PORT: u16 = 80;
 /// # Errors
 /// If it doesn't build, the Xen doesn't come up, or the guest crashes.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    if arguments.target == Target::Xen {
+        Xen::check(arguments.on, arguments.yes)?;
+    }
     let image = image::build(&arguments.app, arguments.target, arguments.site.as_deref())?;
     if arguments.target != Target::Xen {
         return run_program(arguments, &image);

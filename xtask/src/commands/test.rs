@@ -5,7 +5,7 @@ use clap::Args;
 
 use crate::rig::{self, Options};
 use crate::ui::Phase;
-use crate::xen::On;
+use crate::xen::{On, Xen};
 use crate::{e2e, host, project, sh, tidy};
 
 /// `cargo xtask test …`
@@ -41,31 +41,36 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     if !arguments.no_xen {
         // First, so that nobody is asked in the middle of a long run.
-        let rig = (arguments.on == On::Rig).then_some(host::QEMU);
-        let needs: Vec<_> = rig.into_iter().chain([host::CHROMIUM]).collect();
-        host::need(&needs, arguments.yes)?;
+        Xen::check(arguments.on, arguments.yes)?;
+        host::need(&[host::CHROMIUM], arguments.yes)?;
     }
+    // What fails doesn't keep the rest from being tried.
+    let mut failed = Vec::new();
     if arguments.filter.is_empty() {
-        let broken = tidy::all()?;
-        if broken > 0 {
-            bail!("tidy: {broken} broken rules");
+        match tidy::all()? {
+            0 => println!("tidy ... ok"),
+            broken => failed.push(format!("tidy ({broken} broken rules)")),
         }
-        cargo_test(arguments.no_xen)?;
+        if let Err(error) = cargo_test(arguments.no_xen) {
+            eprintln!("{error:#}");
+            failed.push("cargo test".into());
+        }
     }
-    if arguments.no_xen {
-        return Ok(());
+    if !arguments.no_xen {
+        let options = Options {
+            yes: arguments.yes,
+            fresh: false,
+        };
+        let outcome = e2e::run(arguments.on, options, &arguments.filter)?;
+        println!("{} passed, {} failed", outcome.passed, outcome.failed);
+        if outcome.failed > 0 {
+            failed.push(format!("{} of the tests on Xen", outcome.failed));
+        }
     }
-    let options = Options {
-        yes: arguments.yes,
-
-        fresh: false,
-    };
-    let outcome = e2e::run(arguments.on, options, &arguments.filter)?;
-    println!("{} passed, {} failed", outcome.passed, outcome.failed);
-    if outcome.failed > 0 {
-        bail!("{} of the tests on Xen failed", outcome.failed);
+    match failed.is_empty() {
+        true => Ok(()),
+        false => bail!("failed: {}", failed.join(", ")),
     }
-    Ok(())
 }
 
 /// The tests that need no Xen. With the rig's packages at hand, layouts are checked against Xen's own headers.

@@ -45,13 +45,15 @@ impl Channel {
             bail!("this is not a terminal; `cargo xtask rig exec COMMAND` runs one command");
         }
         let saved = terminal(&["-g"])?;
-        let size = terminal(&["size"]).unwrap_or_else(|_| "24 80".into());
-        let mut words = size.split_whitespace();
-        let (rows, columns) = (words.next().unwrap_or("24"), words.next().unwrap_or("80"));
-        let mut stream = self.open(
-            "shell",
-            &format!("export TERM=xterm; stty rows {rows} columns {columns}"),
-        )?;
+        let size = terminal(&["size"]).unwrap_or_default();
+        let setup = match size.split_whitespace().collect::<Vec<_>>()[..] {
+            // A terminal that doesn't know its size says 0.
+            [rows, columns] if rows != "0" && columns != "0" => {
+                format!("stty rows {rows} columns {columns}")
+            }
+            _ => String::new(),
+        };
+        let mut stream = self.open("shell", &format!("export TERM=xterm; {setup}"))?;
         terminal(&["raw", "-echo"])?;
         let mut keys = stream.try_clone()?;
         std::thread::spawn(move || {

@@ -12,9 +12,9 @@ use clap::ValueEnum;
 
 pub(crate) use self::console::{Console, address, report};
 pub(crate) use self::guest::{Guest, Settings};
-use crate::project;
 use crate::rig::{Channel, Done, Options, Rig};
 use crate::sh;
+use crate::{host, project};
 
 /// Which Xen to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -44,6 +44,18 @@ pub(crate) enum Dom0 {
 }
 
 impl Xen {
+    /// Makes sure that the Xen asked for can be had, as far as a moment's look can tell: before something that takes
+    /// long.
+    ///
+    /// # Errors
+    /// If a package is missing, or this machine is not a dom0.
+    pub(crate) fn check(on: On, yes: bool) -> Result<()> {
+        match on {
+            On::Rig => host::need(&[host::QEMU], yes),
+            On::Local => local(),
+        }
+    }
+
     /// Finds or boots the Xen asked for; says whether it was booted just now.
     ///
     /// # Errors
