@@ -1,6 +1,8 @@
 //! Booting, in all the ways a configuration can ask for.
 
 use std::net::Ipv4Addr;
+use std::thread::sleep;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -95,6 +97,45 @@ pub(super) fn little_memory(context: &mut Context<'_>) -> Result<()> {
             "{path} differs from its file"
         );
     }
+    Ok(())
+}
+
+/// The image is small: 400 KiB at most, the site's pictures aside.
+pub(super) fn image_size(context: &mut Context<'_>) -> Result<()> {
+    const LIMIT: u64 = 400 * 1024;
+    let is_picture = |path: &str| {
+        [".png", ".jpg", ".webp", ".avif", ".ico"]
+            .iter()
+            .any(|kind| path.ends_with(kind))
+    };
+    let site = Context::site()?;
+    let pictures: usize = site
+        .iter()
+        .filter(|(path, _)| is_picture(path))
+        .map(|(_, bytes)| bytes.len())
+        .sum();
+    let size = std::fs::metadata(context.image.elf())?
+        .len()
+        .saturating_sub(u64::try_from(pictures)?);
+    ensure!(
+        size <= LIMIT,
+        "unikernel.elf has {size} bytes without its pictures, {LIMIT} are allowed"
+    );
+    Ok(())
+}
+
+/// A guest that nobody asks anything uses no processor time.
+pub(super) fn idle(context: &mut Context<'_>) -> Result<()> {
+    const SECONDS: u64 = 10;
+    let guest = context.shared()?.guest.clone();
+    let before = guest.cpu_seconds()?;
+    sleep(Duration::from_secs(SECONDS));
+    let used = guest.cpu_seconds()? - before;
+    // xl counts in tenths; timers of the network take next to nothing.
+    ensure!(
+        used < 0.25,
+        "in {SECONDS} idle seconds it used {used:.1} s of a processor"
+    );
     Ok(())
 }
 

@@ -25,6 +25,8 @@ type Test = (&'static str, fn(&mut Context<'_>) -> Result<()>);
 
 const TESTS: &[Test] = &[
     ("boot-and-console", boot::console),
+    ("image-size", boot::image_size),
+    ("idle-guest-uses-no-processor", boot::idle),
     ("dhcp-address", boot::dhcp),
     ("static-address", boot::fixed),
     ("every-file-byte-for-byte", serve::every_file),

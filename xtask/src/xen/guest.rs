@@ -163,15 +163,11 @@ impl Guest {
     pub(crate) fn wait_state(&self, state: char, timeout: Duration) -> Result<String> {
         let deadline = Instant::now() + timeout;
         loop {
-            let list = self.xl("list")?;
-            // Name, ID, Mem, VCPUs, State, Time(s)
-            let shown = list
-                .lines()
-                .nth(1)
-                .and_then(|line| line.split_whitespace().nth(4))
-                .unwrap_or_default();
+            let [.., shown, _] = &self.listed()?[..] else {
+                bail!("xl list shows no state")
+            };
             if shown.contains(state) {
-                return Ok(shown.to_owned());
+                return Ok(shown.clone());
             }
             if Instant::now() > deadline {
                 bail!(
@@ -181,6 +177,26 @@ impl Guest {
             }
             sleep(Duration::from_millis(200));
         }
+    }
+
+    /// The processor time the guest has used, to the tenth of a second.
+    ///
+    /// # Errors
+    /// If there is no such guest.
+    pub(crate) fn cpu_seconds(&self) -> Result<f64> {
+        let listed = self.listed()?;
+        let time = listed.last().and_then(|time| time.parse().ok());
+        time.with_context(|| format!("xl list shows no time: {}", listed.join(" ")))
+    }
+
+    /// The words of the guest's line in `xl list`: name, number, memory, processors, state, time.
+    fn listed(&self) -> Result<Vec<String>> {
+        let list = self.xl("list")?;
+        let line = list
+            .lines()
+            .nth(1)
+            .with_context(|| format!("no line in `{list}`"))?;
+        Ok(line.split_whitespace().map(str::to_owned).collect())
     }
 
     /// The crash report on the console, if there is one.
