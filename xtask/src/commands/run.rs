@@ -1,6 +1,7 @@
 //! `cargo xtask run`: builds an application and runs it: on a real Xen, its console shown and its port forwarded.
 
 use std::net::Ipv4Addr;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::Ordering;
@@ -12,10 +13,10 @@ use clap::Args;
 
 use super::symbolize::symbolize;
 use crate::image::{self, Image};
+use crate::interrupt;
 use crate::project::Target;
 use crate::rig::Options;
 use crate::xen::{self, Guest, On, Settings, Xen};
-use crate::{interrupt, sh};
 
 /// `cargo xtask run …`
 #[derive(Debug, Args)]
@@ -56,6 +57,9 @@ pub(crate) struct Arguments {
 /// The port applications listen on.
 const GUEST_PORT: u16 = 80;
 
+/// The signal of Ctrl-C, by which a program without a handler for it ends.
+const SIGINT: i32 = 2;
+
 /// # Errors
 /// If it doesn't build, the Xen doesn't come up, or the guest crashes.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
@@ -90,14 +94,15 @@ fn run_program(arguments: &Arguments, image: &Image) -> Result<()> {
             .flat_map(|extra| extra.split_whitespace()),
     );
     println!("serving http://127.0.0.1:{}/", arguments.port);
-    // Ctrl-C is the program's: it shares this terminal, and shuts down on its own.
+    // Ctrl-C is the program's, which shares this terminal: here it must only not end us first.
     interrupt::watch()?;
-    let ended = sh::show(&mut program);
-    if interrupt::count() > 0 {
-        Ok(())
-    } else {
-        ended
+    let status = program
+        .status()
+        .with_context(|| format!("cannot start {}", image.program().display()))?;
+    if !status.success() && status.signal() != Some(SIGINT) {
+        bail!("{} failed ({status})", arguments.app);
     }
+    Ok(())
 }
 
 fn run_guest(arguments: &Arguments, image: &Image, xen: &Xen) -> Result<()> {
