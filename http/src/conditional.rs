@@ -20,9 +20,6 @@ impl Request<'_> {
     /// Evaluates `If-Match` and `If-None-Match`, in the order of §13.2.2, against the entity tag (with its quotes) of
     /// the representation that would be sent. `None` means that there is no such resource yet.
     pub fn precondition(&self, tag: Option<&str>) -> Precondition {
-        if !self.conditional {
-            return Precondition::Passed;
-        }
         let given = |name: &str| self.values(name).next().is_some();
         if given("If-Match")
             && !self

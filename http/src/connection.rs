@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::exchange::{Exchange, PLAIN_TEXT, Progress, Turn};
+use crate::fields::Field;
 use crate::head::{self, Framing, Head, Refusal};
 use crate::io::{Body, Io};
 use crate::request::Request;
@@ -26,6 +27,8 @@ pub struct Connection<'s, S, C: Clock> {
     slot: Slot,
     /// The head of the current request and, behind it, the input that `io.pending` counts from.
     input: Vec<u8>,
+    /// Where the current head's fields lie.
+    fields: Vec<Field>,
     /// How long the current head is.
     head_len: usize,
     /// How far the search for the next head's end came.
@@ -46,6 +49,7 @@ impl<'s, S: Read + Write, C: Clock> Connection<'s, S, C> {
             io: Io::new(server, stream),
             slot: server.stop.enter(),
             input: vec![0; FIRST_INPUT.min(server.limits.head_bytes)],
+            fields: Vec::new(),
             head_len: 0,
             searched: 0,
             served: 0,
@@ -225,6 +229,7 @@ impl<'s, S: Read + Write, C: Clock> Connection<'s, S, C> {
             &mut self.input[..self.io.pending.end],
             &mut self.searched,
             self.io.server.limits.head_bytes,
+            &mut self.fields,
         )
     }
 
@@ -255,8 +260,8 @@ impl<'s, S: Read + Write, C: Clock> Connection<'s, S, C> {
             method: head.method,
             path: text(head.target.path),
             query: head.target.query.map(text),
-            lines: &bytes[head.lines],
-            conditional: head.conditional,
+            head: bytes,
+            fields: &self.fields,
             content_length: match head.framing {
                 Framing::Sized(length) => Some(length),
                 Framing::Chunked => None,

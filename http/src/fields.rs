@@ -1,13 +1,47 @@
 //! Header field lines (RFC 9112 §5) and the lists in their values (RFC 9110 §5.6.1).
 
-/// Walks over the fields of a head that was checked: name and value of each line, in order.
-///
-/// `lines` are whole lines, each ending in CRLF.
-pub(crate) fn fields(lines: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
-    lines.split(|&byte| byte == b'\n').filter_map(|line| {
-        let colon = line.iter().position(|&byte| byte == b':')?;
-        Some((&line[..colon], line[colon + 1..].trim_ascii()))
-    })
+/// Where a field's name and value lie in the head that has it. A head is shorter than 64 KiB.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Field {
+    name: (u16, u16),
+    value: (u16, u16),
+}
+
+impl Field {
+    /// Notes where `name` and `value`, parts of `head`, lie; `None` if that is beyond 64 KiB.
+    pub(crate) fn locate(head: &[u8], name: &[u8], value: &[u8]) -> Option<Field> {
+        let place = |part: &[u8]| {
+            let start = offset(head, part);
+            Some((
+                u16::try_from(start).ok()?,
+                u16::try_from(start + part.len()).ok()?,
+            ))
+        };
+        Some(Field {
+            name: place(name)?,
+            value: place(value)?,
+        })
+    }
+
+    /// Whether this is its name, in any case.
+    pub(crate) fn is(self, head: &[u8], name: &str) -> bool {
+        usize::from(self.name.1 - self.name.0) == name.len()
+            && slice(head, self.name).eq_ignore_ascii_case(name.as_bytes())
+    }
+
+    /// The value, without the white space around it.
+    pub(crate) fn value(self, head: &[u8]) -> &[u8] {
+        slice(head, self.value)
+    }
+}
+
+fn slice(head: &[u8], (start, end): (u16, u16)) -> &[u8] {
+    &head[usize::from(start)..usize::from(end)]
+}
+
+/// Where `part` begins in `whole`, which it is a part of.
+pub(crate) fn offset(whole: &[u8], part: &[u8]) -> usize {
+    part.as_ptr().addr() - whole.as_ptr().addr()
 }
 
 /// Splits a value at its commas: elements without the white space around them, empty ones left out.
@@ -34,10 +68,17 @@ mod tests {
     use alloc::vec::Vec;
 
     #[test]
-    fn lines_are_split_and_trimmed() {
-        let found: Vec<_> = fields(b"Host: a:80\r\nX:\t y \t\r\nEmpty:\r\n").collect();
-        let expected: [(&[u8], &[u8]); 3] = [(b"Host", b"a:80"), (b"X", b"y"), (b"Empty", b"")];
-        assert_eq!(found, expected);
+    fn fields_are_found_where_they_lie() {
+        let head = b"Host: a:80
+Empty:
+";
+        let host = Field::locate(head, &head[0..4], &head[6..10]).unwrap();
+        assert!(host.is(head, "hOST") && !host.is(head, "Hos") && !host.is(head, "Hast"));
+        assert_eq!(host.value(head), b"a:80");
+        let empty = Field::locate(head, &head[12..17], &head[18..18]).unwrap();
+        assert_eq!(empty.value(head), b"");
+        let large = [0; 70_000];
+        assert!(Field::locate(&large, &large[65_000..65_500], &large[65_530..65_540]).is_none());
     }
 
     #[test]

@@ -6,10 +6,11 @@
 //! The verdict depends on the bytes alone, never on how they were cut into packets: an error is only reported once
 //! the whole head is there, or once it is longer than allowed.
 
-use crate::fields::list;
+use crate::fields::{Field, list, offset};
 use crate::request::Method;
 use crate::status::Status;
 use crate::target;
+use alloc::vec::Vec;
 use core::mem::MaybeUninit;
 use core::ops::Range;
 
@@ -31,13 +32,11 @@ pub(crate) struct Head {
     pub(crate) len: usize,
     pub(crate) method: Method,
     pub(crate) target: target::Target,
-    pub(crate) lines: Range<usize>,
     pub(crate) framing: Framing,
     /// Whether the request is HTTP/1.0.
     pub(crate) is_old: bool,
     pub(crate) keep_alive: bool,
     pub(crate) expects_continue: bool,
-    pub(crate) conditional: bool,
 }
 
 /// A request that is answered with an error and the connection's end.
@@ -58,14 +57,19 @@ const fn refusal(status: Status, why: &'static str) -> Refusal {
 /// Looks at the bytes that have arrived so far, which do not start with CRLF. `None` asks for more.
 ///
 /// `searched` remembers, from one look at the same bytes to the next, how far the search for the head's end came; it
-/// starts as zero. The path is decoded in place.
+/// starts as zero. The path is decoded in place. `fields` is filled with where the head's fields lie.
 pub(crate) fn parse(
     bytes: &mut [u8],
     searched: &mut usize,
     limit: usize,
+    fields: &mut Vec<Field>,
 ) -> Option<Result<Head, Refusal>> {
     if bytes.first() == Some(&b'\n') {
         return Some(Err(bad("a line does not end in CR LF")));
+    }
+    // A head that dribbles in is only parsed when its end is there: once, not once for every byte.
+    if *searched > 0 && bytes.len() < limit && find_end(bytes, searched).is_none() {
+        return None;
     }
     let mut storage = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut request = httparse::Request::new(&mut []);
@@ -73,7 +77,7 @@ pub(crate) fn parse(
         // The usual case: the head came whole.
         Ok(httparse::Status::Complete(len)) if len <= limit => {
             return Some(
-                check(&request, &bytes[..len])
+                check(&request, &bytes[..len], fields)
                     .and_then(|unplaced| unplaced.place(&mut bytes[..len])),
             );
         }
@@ -177,17 +181,26 @@ impl Unplaced {
 }
 
 /// Checks what the grammar alone does not say. `bytes` is the head, its empty line included.
-fn check(request: &httparse::Request<'_, '_>, bytes: &[u8]) -> Result<Unplaced, Refusal> {
+fn check(
+    request: &httparse::Request<'_, '_>,
+    bytes: &[u8],
+    fields: &mut Vec<Field>,
+) -> Result<Unplaced, Refusal> {
     let name = request.method.unwrap_or_default();
     let target_len = request.path.map_or(0, str::len);
     let target = name.len() + 1..name.len() + 1 + target_len;
-    let lines = target.end + " HTTP/1.1\r\n".len()..bytes.len() - "\r\n".len();
     check_line_ends(request.headers, bytes)?;
     let is_old = request.version == Some(0);
 
     let mut seen = Seen::default();
+    fields.clear();
     for field in request.headers.iter() {
         seen.look_at(field.name, field.value)?;
+        let place = Field::locate(bytes, field.name.as_bytes(), field.value);
+        fields.push(place.ok_or(refusal(
+            Status::HEADERS_TOO_LARGE,
+            "the request's header fields are too long",
+        ))?);
     }
     if seen.hosts == 0 && !is_old {
         return Err(bad("the request has no Host field"));
@@ -234,13 +247,11 @@ fn check(request: &httparse::Request<'_, '_>, bytes: &[u8]) -> Result<Unplaced, 
                 path: 0..0,
                 query: None,
             },
-            lines,
             framing,
             is_old,
             keep_alive: !seen.close && (!is_old || seen.keep_alive),
             // An HTTP/1.0 client does not understand 100 (RFC 9110 §10.1.1).
             expects_continue: seen.expects_continue && !is_old && framing != Framing::Sized(0),
-            conditional: seen.conditional,
         },
     })
 }
@@ -249,7 +260,7 @@ fn check(request: &httparse::Request<'_, '_>, bytes: &[u8]) -> Result<Unplaced, 
 /// head's end shows it without another walk over all bytes.
 fn check_line_ends(fields: &[httparse::Header<'_>], bytes: &[u8]) -> Result<(), Refusal> {
     let all = fields.iter().all(|field| {
-        let start = field.name.as_ptr().addr() - bytes.as_ptr().addr();
+        let start = offset(bytes, field.name.as_bytes());
         bytes[..start].ends_with(b"\r\n")
     });
     if all && bytes.ends_with(b"\r\n\r\n") {
@@ -271,7 +282,6 @@ struct Seen {
     keep_alive: bool,
     expects_continue: bool,
     unknown_expectation: bool,
-    conditional: bool,
 }
 
 impl Seen {
@@ -288,19 +298,16 @@ impl Seen {
                     return Err(bad("the Host field is malformed"));
                 }
             }
-            5 if is("Range") => self.conditional = true,
             6 if is("Expect") => match value.eq_ignore_ascii_case(b"100-continue") {
                 true => self.expects_continue = true,
                 false => self.unknown_expectation = true,
             },
-            8 if is("If-Match") || is("If-Range") => self.conditional = true,
             10 if is("Connection") => {
                 for option in list(value) {
                     self.close |= option.eq_ignore_ascii_case(b"close");
                     self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
                 }
             }
-            13 if is("If-None-Match") => self.conditional = true,
             14 if is("Content-Length") => {
                 let length = parse_length(value).ok_or(bad("Content-Length is not one number"))?;
                 if self.length.replace(length).is_some() {

@@ -20,7 +20,7 @@ impl Request<'_> {
     /// quotes). Preconditions come first.
     pub fn range(&self, tag: &str, length: u64) -> ByteRange {
         // §14.2: only GET has ranges.
-        if !self.conditional || self.method != Method::Get {
+        if self.method != Method::Get {
             return ByteRange::Whole;
         }
         // A date in If-Range never matches: there is no Last-Modified.

@@ -25,7 +25,7 @@ pub trait Clock {
 /// What a peer may cost.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// The longest request head in bytes. A longer one is answered with 431, or 414 if it is all target.
+    /// The longest request head in bytes, 65,535 at most. A longer one is answered with 431, or 414 if it is all target.
     pub head_bytes: usize,
     /// How long a head may take from its first byte to its last. A slower one is answered with 408.
     pub head_timeout: Duration,
