@@ -126,3 +126,6 @@ impl Frontend {
         .await
     }
 }
+
+#[cfg(all(test, not(xenlet = "unix")))]
+mod tests;

@@ -106,6 +106,11 @@ pub(crate) fn enter_process() {
     });
 }
 
+/// Lets the backends go on between two rounds of a guest that is busy, as they would beside it.
+pub(crate) fn relax() {
+    super::poll_backends();
+}
+
 /// What `SCHEDOP_poll` looks at: a pending event of a port that somebody here waits for.
 fn any_pending() -> bool {
     event::with_ports(|ports| machine(|m| m.events.borrow().any_pending(ports)))

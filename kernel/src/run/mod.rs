@@ -66,7 +66,9 @@ pub(crate) fn run<T: Termination + 'static>(
             log::warn!("the application did not end in time; ending the domain");
             return reason;
         }
-        if idle() && !platform::wait(time::next_deadline()) {
+        if !idle() {
+            platform::relax();
+        } else if !platform::wait(time::next_deadline()) {
             log::error!("every task waits and nothing can wake one; ending the domain");
             return shutdown::Reason::Crash;
         }
@@ -166,3 +168,6 @@ pub fn enter<T: Termination + 'static>(
         _ => std::process::ExitCode::SUCCESS,
     }
 }
+
+#[cfg(all(test, not(xenlet = "unix")))]
+mod tests;

@@ -73,6 +73,9 @@ pub(crate) fn wait(deadline: Option<Instant>) -> bool {
     true
 }
 
+/// Nothing to do between two rounds: the others run by themselves.
+pub(crate) const fn relax() {}
+
 /// Ends the domain.
 pub(crate) fn shutdown(reason: Reason) -> ! {
     crate::console::drain();
