@@ -1,0 +1,1 @@
+//! A netback in this process.
