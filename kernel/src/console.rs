@@ -1,7 +1,7 @@
 //! The PV console (`xen/io/console.h`): the `log` backend, and where a crash report goes.
 //!
 //! Writing never waits. What the ring has no room for is kept in a backlog; a line that the backlog has no room for is
-//! dropped whole, and a line says how many were. Bytes that a terminal would act on come out as `?`, whoever
+//! dropped whole, and a line says how many were. What a terminal would act on comes out as `?`, whoever
 //! sent them.
 
 use crate::abi::console::{IN_SIZE, OUT_SIZE};
@@ -49,9 +49,9 @@ pub(crate) fn start() {
         lost: 0,
     };
     CONSOLE.with(|c| *c.borrow_mut() = Some(console));
-    if log::set_logger(&Logger).is_ok() {
-        log::set_max_level(crate::log_level());
-    }
+    // Hosted domains share one logger; each thread's console is its own.
+    let _ = log::set_logger(&Logger);
+    crate::set_log_level();
     run::spawn(core::future::poll_fn(|cx| {
         // Each event says that the reader made room, or that somebody typed.
         CONSOLE.with(|c| {
@@ -186,13 +186,16 @@ impl Line {
 
 impl fmt::Write for Line {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        for byte in text.bytes() {
-            if self.len == LINE - 2 {
+        for c in text.chars() {
+            let c = if c.is_control() { '?' } else { c };
+            let mut utf8 = [0; 4];
+            let bytes = c.encode_utf8(&mut utf8).as_bytes();
+            let end = self.len + bytes.len();
+            if end > LINE - 2 {
                 return Ok(());
             }
-            let harmless = byte == b' ' || byte.is_ascii_graphic() || byte >= 0xa0;
-            self.text[self.len] = if harmless { byte } else { b'?' };
-            self.len += 1;
+            self.text[self.len..end].copy_from_slice(bytes);
+            self.len = end;
         }
         Ok(())
     }
@@ -247,7 +250,7 @@ mod tests {
                 !text.trim_end().contains(['\x1b', '\r', '\n', '\x07']),
                 "{text:?}"
             );
-            assert!(text.contains("a?[2Jb??c?"), "{text:?}");
+            assert!(text.contains("a?[2Jb??c??d é"), "{text:?}");
         });
     }
 

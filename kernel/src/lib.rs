@@ -78,8 +78,12 @@ mod mem;
 mod pvclock;
 
 /// How much is logged: `log=error|warn|info|debug|trace|off` on the command line, `info` without.
-fn log_level() -> log::LevelFilter {
-    cmdline::get("log")
-        .and_then(|level| level.parse().ok())
-        .unwrap_or(log::LevelFilter::Info)
+fn set_log_level() {
+    match cmdline::parse("log") {
+        Ok(level) => log::set_max_level(level.unwrap_or(log::LevelFilter::Info)),
+        Err(text) => {
+            log::set_max_level(log::LevelFilter::Info);
+            log::warn!("{text}; one of off, error, warn, info, debug, trace is");
+        }
+    }
 }

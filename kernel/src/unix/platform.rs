@@ -77,9 +77,8 @@ pub(crate) fn memory_stats() -> Option<Stats> {
 pub(crate) fn enter_process() {
     START.with(|_| ());
     crate::timeline::start(crate::time::now());
-    log::set_logger(&Stderr)
-        .map(|()| log::set_max_level(crate::log_level()))
-        .ok();
+    let _ = log::set_logger(&Stderr);
+    crate::set_log_level();
     crate::timeline::mark("kernel");
 }
 
