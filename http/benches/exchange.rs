@@ -1,6 +1,6 @@
 //! What one exchange costs: pipelined requests out of memory, replies into nothing.
 //!
-//! `cargo bench -p xenlet-http` prints nanoseconds a request, the best of several runs.
+//! `cargo bench -p xenlet-http` prints nanoseconds a request, the best of several runs; a name behind `--` chooses one.
 
 use core::convert::Infallible;
 use core::time::Duration;
@@ -106,7 +106,13 @@ fn run(request: &'static [u8]) -> f64 {
 }
 
 fn main() {
+    let chosen = std::env::args()
+        .skip(1)
+        .find(|argument| !argument.starts_with('-'));
     for (name, request) in [("plain", PLAIN), ("browser", BROWSER)] {
+        if chosen.as_deref().is_some_and(|chosen| chosen != name) {
+            continue;
+        }
         let best = (0..RUNS)
             .map(|_| run(request))
             .fold(f64::INFINITY, f64::min);

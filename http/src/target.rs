@@ -17,6 +17,12 @@ pub(crate) struct Target {
 ///
 /// What is wrong with it. The bytes may then be half decoded.
 pub(crate) fn decode(target: &mut [u8]) -> Result<Target, &'static str> {
+    if is_plain(target) {
+        return Ok(Target {
+            path: 0..target.len(),
+            query: None,
+        });
+    }
     if target == b"*" {
         return Ok(Target {
             path: 0..1,
@@ -45,6 +51,20 @@ pub(crate) fn decode(target: &mut [u8]) -> Result<Target, &'static str> {
     let path = start..start + decode_escapes(&mut target[start..end])?;
     check_path(&target[path.clone()])?;
     Ok(Target { path, query })
+}
+
+/// Whether the target is a path of which nothing needs a second look: the usual case, in one pass. A segment that
+/// starts with a dot does get one.
+fn is_plain(target: &[u8]) -> bool {
+    let mut after_slash = false;
+    target.first() == Some(&b'/')
+        && target.iter().all(|&byte| {
+            let plain = byte.is_ascii_alphanumeric()
+                || matches!(byte, b'/' | b'-' | b'_')
+                || (byte == b'.' && !after_slash);
+            after_slash = byte == b'/';
+            plain
+        })
 }
 
 /// Where the path begins: at once in origin form, behind `http://authority` in absolute form.

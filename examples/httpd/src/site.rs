@@ -104,3 +104,6 @@ fn cut<'b>(body: &'b [u8], part: &Range<u64>) -> &'b [u8] {
         .and_then(|(start, end)| body.get(start..end))
         .unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;
