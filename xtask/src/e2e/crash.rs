@@ -4,45 +4,78 @@ use anyhow::{Result, ensure};
 
 use super::context::{BOOT, Context};
 use crate::commands::symbolize::symbolize;
-use crate::xen::{self, Settings};
+use crate::xen::Settings;
 
-/// Reading address zero.
+/// Where the application asks for its crash, and where the kernel obliges.
+const APPLICATION: &str = "examples/httpd/src/crash.rs:";
+const KERNEL: &str = "kernel/src/trap.rs:";
+
+/// Page zero is not mapped.
 pub(super) fn null(context: &mut Context<'_>) -> Result<()> {
-    crash(context, "null", "page fault reading 0x0000000000000000")
+    let says = "page fault reading 0x0000000000000000 (not mapped)";
+    crash(
+        context,
+        "null",
+        says,
+        &[("read_null", KERNEL), ("", APPLICATION)],
+    )
 }
 
 /// A panic.
 pub(super) fn panic(context: &mut Context<'_>) -> Result<()> {
-    crash(context, "panic", "panicked at examples/httpd/src/crash.rs")
+    crash(context, "panic", "panicked at ", &[("", APPLICATION)])
 }
 
-/// Crashes a guest with `crash=<how>`, in a function of the name `how`.
-fn crash(context: &mut Context<'_>, how: &str, says: &str) -> Result<()> {
-    let settings = Settings {
-        extra: Some(format!("crash={how}")),
-        preserve: true,
-        ..Settings::default()
-    };
-    let guest = context.guest(1, settings)?;
+/// Code is not writable.
+pub(super) fn code(context: &mut Context<'_>) -> Result<()> {
+    crash(
+        context,
+        "code",
+        "page fault writing ",
+        &[("write_code", KERNEL), ("", APPLICATION)],
+    )
+}
+
+/// Data is not executable.
+pub(super) fn data(context: &mut Context<'_>) -> Result<()> {
+    crash(
+        context,
+        "data",
+        "page fault executing ",
+        &[("", KERNEL), ("", APPLICATION)],
+    )
+}
+
+/// Crashes a guest by `crash=<how>`. The report must say `says`, and, once symbolized, have for each of `places` a line
+/// with that function in that file.
+fn crash(context: &mut Context<'_>, how: &str, says: &str, places: &[(&str, &str)]) -> Result<()> {
+    let extra = Some(format!("crash={how}"));
+    let guest = context.guest(
+        1,
+        Settings {
+            extra,
+            preserve: true,
+            ..Settings::default()
+        },
+    )?;
     let report = guest.wait_report(BOOT)?;
     ensure!(
         report.contains(says),
         "the report does not say `{says}`:\n{report}"
     );
     let named = symbolize(&report, &context.image.debug())?;
-    // The line, not only the file: the one in which the function does it.
-    let function = format!("crash::{how}");
-    let line = named
-        .lines()
-        .find(|line| line.contains(&function) && line.contains("examples/httpd/src/crash.rs:"));
-    ensure!(
-        line.is_some(),
-        "no line of {function} in the report:\n{named}"
-    );
-    let state = guest.wait_state('c', BOOT)?;
-    ensure!(
-        xen::report(&report).is_some() && state.contains('c'),
-        "xl list shows {state}"
-    );
-    Ok(())
+    for (function, file) in places {
+        // Not only the file: with the line in it.
+        let is_it = |line: &str| {
+            let number = line
+                .split_once(file)
+                .map(|(_, number)| number.starts_with(|digit: char| digit.is_ascii_digit()));
+            line.contains(function) && number == Some(true)
+        };
+        ensure!(
+            named.lines().any(is_it),
+            "no frame of the report is {function} in {file}<line>:\n{named}"
+        );
+    }
+    guest.wait_state('c', BOOT).map(drop)
 }

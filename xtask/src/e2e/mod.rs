@@ -46,6 +46,8 @@ const TESTS: &[Test] = &[
     ("boot-time-is-free-of-memory", boot::boot_time),
     ("crash-null", crash::null),
     ("crash-panic", crash::panic),
+    ("crash-writing-code", crash::code),
+    ("crash-executing-data", crash::data),
 ];
 
 /// The application under test.
