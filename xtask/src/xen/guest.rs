@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::{Console, Dom0, Xen, as_root, console};
+use super::console::{self, Console};
+use super::{Dom0, Xen, as_root};
 use crate::image::Image;
 use crate::interrupt;
 

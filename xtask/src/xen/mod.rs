@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
-pub(crate) use self::console::{Console, address, report};
+pub(crate) use self::console::address;
 pub(crate) use self::guest::{Guest, Settings};
 use crate::rig::{Channel, Done, Options, Rig};
 use crate::sh;
