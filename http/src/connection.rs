@@ -35,6 +35,8 @@ pub struct Connection<'s, S, C: Clock> {
     searched: usize,
     served: u32,
     turn: Turn,
+    /// Whether there will be no further exchange.
+    ended: bool,
     /// Whether the peer may still send what nobody will read.
     unread: bool,
 }
@@ -54,6 +56,7 @@ impl<'s, S: Read + Write, C: Clock> Connection<'s, S, C> {
             searched: 0,
             served: 0,
             turn: Turn::default(),
+            ended: false,
             unread: false,
         }
     }
@@ -62,29 +65,31 @@ impl<'s, S: Read + Write, C: Clock> Connection<'s, S, C> {
     /// end, it was idle for too long, the server stops, or a request was refused.
     ///
     /// Replies are sent, at the latest, when this has to wait. An exchange that was dropped without a reply is
-    /// answered with 500.
+    /// answered with 500. Dropping this future before it is done ends the connection.
     ///
     /// # Errors
     ///
     /// The stream's, and those of [`Error`] about the peer. The connection is over then, too.
     pub async fn next(&mut self) -> Result<Option<Exchange<'_, 's, S, C>>, Error<S::Error>> {
-        let head = match self.next_head().await {
-            Ok(Some(Ok(head))) => head,
-            Ok(None) => {
-                self.turn.keep_alive = false;
-                self.io.flush().await?;
-                return Ok(None);
+        if self.ended {
+            return Ok(None);
+        }
+        // Until there is another head; also when this future is dropped half-way.
+        self.ended = true;
+        match self.next_head().await? {
+            Some(Ok(head)) => {
+                self.ended = false;
+                Ok(Some(self.exchange(head)))
             }
-            Ok(Some(Err(refusal))) => {
+            Some(Err(refusal)) => {
                 self.refuse(refusal).await?;
-                return Ok(None);
+                Ok(None)
             }
-            Err(error) => {
-                self.turn.keep_alive = false;
-                return Err(error);
+            None => {
+                self.io.flush().await?;
+                Ok(None)
             }
-        };
-        Ok(Some(self.exchange(head)))
+        }
     }
 
     /// When the connection is over and the stream's owner has closed the sending side: takes in what the peer still

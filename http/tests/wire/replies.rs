@@ -111,6 +111,28 @@ fn fields_cannot_be_injected() {
 }
 
 #[test]
+fn a_connection_that_is_over_stays_over() {
+    let server = Server::new(Impatient::default(), limits());
+    let mut peer = Peer::new(
+        vec![b"nonsense\r\n\r\n".to_vec(), get("/static")],
+        Then::Close,
+    );
+    let mut connection = server.connection(&mut peer);
+    for _ in 0..3 {
+        assert!(now(connection.next()).unwrap().is_none());
+    }
+    drop(connection);
+    assert_eq!(
+        peer.received
+            .take()
+            .windows(9)
+            .filter(|nine| nine == b"HTTP/1.1 ")
+            .count(),
+        1
+    );
+}
+
+#[test]
 fn counters_count() {
     let server = Server::new(Impatient::default(), limits());
     for script in [get("/static"), b"nonsense\r\n\r\n".to_vec()] {
