@@ -46,12 +46,32 @@ mod error;
 mod forward;
 mod interface;
 mod io;
-#[cfg(not(xenlet = "unix"))]
-mod words;
 
 #[cfg(xenlet = "unix")]
-#[path = "unix/mod.rs"]
-mod sockets;
+mod unix;
+#[cfg(xenlet = "unix")]
+use unix as sockets;
+
+// What there is where the TCP/IP is our own.
+#[cfg(not(any(xenlet = "xen", xenlet = "unix")))]
+pub mod hosted;
+#[cfg(not(xenlet = "unix"))]
+mod network;
+#[cfg(not(xenlet = "unix"))]
+mod stack;
+#[cfg(not(xenlet = "unix"))]
+mod tcp;
+#[cfg(not(xenlet = "unix"))]
+mod udp;
+#[cfg(not(xenlet = "unix"))]
+mod words;
+#[cfg(not(xenlet = "unix"))]
+mod sockets {
+    //! The sockets, under the name that they have on every target.
+    pub use crate::network::{interfaces, up};
+    pub use crate::tcp::{TcpListener, TcpStream};
+    pub use crate::udp::UdpSocket;
+}
 
 pub use error::Error;
 pub use interface::{Cidr, InterfaceInfo, Source, Stats};

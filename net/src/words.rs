@@ -7,12 +7,16 @@
 //! | `dns=10.0.0.3,10.0.0.4`, `dns1=…` | with `ip=`: name servers |
 //! | `tcp_rx=8192`, `tcp_tx=16384` | bytes of each connection's buffers |
 
+use crate::stack::connection::Sizes;
 use crate::{Cidr, Error};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
-use xenlet_kernel::cmdline;
+use xenlet_kernel::{cmdline, memory};
+
+/// What a buffer may have in bytes: a segment at least, and no more than a window can be.
+const BUFFER: core::ops::RangeInclusive<usize> = 2048..=16 << 20;
 
 /// An address from the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,16 +34,81 @@ pub(crate) fn address(number: u32) -> Result<Option<Static>, Error> {
     parse_address(number, cmdline::get)
 }
 
+/// Checks all the network's words.
+///
+/// # Errors
+/// [`Error::Word`] names the first that can't be used.
+pub(crate) fn check() -> Result<(), Error> {
+    sizes()?;
+    let keys = cmdline::line()
+        .split_ascii_whitespace()
+        .filter_map(|word| word.split_once('='));
+    for (key, _) in keys {
+        let number = ["ip", "gw", "dns"]
+            .iter()
+            .find_map(|name| key.strip_prefix(name));
+        // What is not followed by a number is another word that begins like one of ours.
+        if let Some(digits) = number
+            && let Ok(number) = if digits.is_empty() {
+                Ok(0)
+            } else {
+                digits.parse()
+            }
+        {
+            address(number)?;
+        }
+    }
+    Ok(())
+}
+
+/// Bytes of each connection's buffers: from the command line, or else by how much memory there is.
+///
+/// # Errors
+/// [`Error::Word`] when the command line's are none.
+pub(crate) fn sizes() -> Result<Sizes, Error> {
+    let total = memory::stats().map_or(usize::MAX, |stats| stats.total);
+    let default = match total >> 20 {
+        0..32 => Sizes {
+            rx: 4 * 1024,
+            tx: 8 * 1024,
+        },
+        32..128 => Sizes {
+            rx: 16 * 1024,
+            tx: 32 * 1024,
+        },
+        _ => Sizes {
+            rx: 64 * 1024,
+            tx: 128 * 1024,
+        },
+    };
+    let size = |key: &str, default: usize| {
+        match cmdline::get(key) {
+        None => Ok(default),
+        Some(text) => text.parse().ok().filter(|bytes| BUFFER.contains(bytes)).ok_or_else(|| {
+            let (least, most) = (BUFFER.start(), BUFFER.end());
+            Error::Word(format!("{key}={text}: not a number of bytes from {least} to {most}; write it as {key}=16384"))
+        }),
+    }
+    };
+    Ok(Sizes {
+        rx: size("tcp_rx", default.rx)?,
+        tx: size("tcp_tx", default.tx)?,
+    })
+}
+
+/// The word `name` of vif `number`: the first vif's words have no number.
+pub(crate) fn key(name: &str, number: u32) -> String {
+    match number {
+        0 => String::from(name),
+        n => format!("{name}{n}"),
+    }
+}
+
 fn parse_address<'a>(
     number: u32,
     get: impl Fn(&str) -> Option<&'a str>,
 ) -> Result<Option<Static>, Error> {
-    // The first vif's words have no number.
-    let key = |name: &str| match number {
-        0 => String::from(name),
-        n => format!("{name}{n}"),
-    };
-    let (ip, gw, dns) = (key("ip"), key("gw"), key("dns"));
+    let (ip, gw, dns) = (key("ip", number), key("gw", number), key("dns", number));
     let Some(text) = get(&ip) else {
         return match get(&gw).map(|_| &gw).or(get(&dns).map(|_| &dns)) {
             None => Ok(None),

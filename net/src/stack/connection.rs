@@ -1,0 +1,173 @@
+//! One TCP connection: smoltcp's socket for it, in a set of its own, and what the stack knows beside it.
+
+use super::backlog::Backlog;
+use super::packet::{Flow, Segment};
+use crate::Error;
+use alloc::collections::TryReserveError;
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+use smoltcp::iface::{SocketHandle, SocketSet, SocketStorage};
+use smoltcp::socket::tcp::{CongestionControl, Socket, SocketBuffer};
+use smoltcp::time::{Duration, Instant};
+
+/// How long a peer that has not taken what we sent may be silent before the connection is given up. TCP itself never
+/// gives up; Linux takes 15 minutes by default, which is long for a small guest's memory.
+pub(crate) const DEAD_PEER: Duration = Duration::from_secs(120);
+
+/// How long a connection may take to be made, from either side.
+pub(crate) const HANDSHAKE: Duration = Duration::from_secs(20);
+
+/// How long a connection may go on after the application has dropped it.
+pub(crate) const ORPHAN: Duration = Duration::from_secs(60);
+
+/// Whose a connection is.
+#[derive(Clone, Debug)]
+pub(crate) enum Phase {
+    /// The application's: it waits for the handshake that it began, or has the stream.
+    Held,
+    /// Nobody's yet: the peer's SYN is answered.
+    HalfOpen(Rc<Backlog>),
+    /// Nobody's yet: waits to be accepted.
+    Waiting(Rc<Backlog>),
+    /// Nobody's any more: sends what is left until then at the latest.
+    Orphan(Instant),
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) flow: Flow,
+    pub(crate) phase: Phase,
+    /// Why it ended before its time.
+    pub(crate) ended: Option<Error>,
+    /// What the application asked for.
+    pub(crate) timeout: Option<Duration>,
+    /// A set of one socket.
+    pub(crate) set: SocketSet<'static>,
+    handle: SocketHandle,
+    /// The sequence number up to which the receive buffer has room, once the peer's is known. smoltcp forgets for the
+    /// moment of the handshake that a SYN's window is not scaled, and would take more than fits.
+    edge: Option<u32>,
+    /// The highest sequence number that was sent, and the latest acknowledgement.
+    sent: Option<(u32, u32)>,
+}
+
+impl Connection {
+    /// A connection that has not begun, with buffers of these sizes in bytes.
+    ///
+    /// # Errors
+    /// When there is no memory for it: nothing of it is left then.
+    pub(crate) fn new(flow: Flow, phase: Phase, sizes: Sizes) -> Result<Self, TryReserveError> {
+        let mut socket = Socket::new(buffer(sizes.rx)?, buffer(sizes.tx)?);
+        // What an application writes in one turn is sent together anyway (`egress`), and then at once.
+        socket.set_nagle_enabled(false);
+        socket.set_timeout(Some(HANDSHAKE));
+        // Until something is lost, what is in flight is bounded by the send buffer (see `note_sent`).
+        socket.set_congestion_control(CongestionControl::None);
+        let mut storage = Vec::new();
+        storage.try_reserve_exact(1)?;
+        storage.push(SocketStorage::EMPTY);
+        let mut set = SocketSet::new(storage);
+        let handle = set.add(socket);
+        Ok(Self {
+            flow,
+            phase,
+            ended: None,
+            timeout: None,
+            set,
+            handle,
+            edge: None,
+            sent: None,
+        })
+    }
+
+    pub(crate) fn socket(&self) -> &Socket<'static> {
+        self.set.get(self.handle)
+    }
+
+    pub(crate) fn socket_mut(&mut self) -> &mut Socket<'static> {
+        self.set.get_mut(self.handle)
+    }
+
+    /// Whether a received segment fits in the receive buffer. The first one, a SYN, says where that begins.
+    pub(crate) fn fits(&mut self, segment: &Segment) -> bool {
+        if segment.syn && self.edge.is_none() {
+            let capacity = u32::try_from(self.socket().recv_capacity()).unwrap_or(u32::MAX);
+            self.edge = Some(segment.seq.wrapping_add(1).wrapping_add(capacity));
+            return true;
+        }
+        self.edge.is_none_or(|edge| !is_after(segment.end(), edge))
+    }
+
+    /// The application has taken `count` bytes: there is room for as many more.
+    pub(crate) fn taken(&mut self, count: usize) {
+        if let Some(edge) = &mut self.edge {
+            *edge = edge.wrapping_add(u32::try_from(count).unwrap_or(u32::MAX));
+        }
+    }
+
+    /// Notes a segment that was sent. Returns whether it was sent before.
+    ///
+    /// The first segment that has to be sent again turns congestion control on. smoltcp's controllers begin with two
+    /// kilobytes in flight, a fifth of what RFC 6928 allows, which would cost most web pages a round trip or two; a
+    /// connection on which nothing is lost has no use for one.
+    pub(crate) fn note_sent(&mut self, segment: &Segment) -> bool {
+        let end = segment
+            .end()
+            .wrapping_add(u32::from(segment.syn) + u32::from(segment.fin));
+        let (highest, _) = self.sent.unwrap_or((segment.seq, 0));
+        // A keep-alive repeats one byte that was acknowledged: it is no sign of a loss.
+        let again = segment.len > 1 && is_after(highest, segment.seq);
+        self.sent = Some((
+            if is_after(end, highest) { end } else { highest },
+            segment.ack_seq,
+        ));
+        if again && self.socket().congestion_control() == CongestionControl::None {
+            self.socket_mut()
+                .set_congestion_control(CongestionControl::Reno);
+        }
+        again
+    }
+
+    /// The sequence number and the acknowledgement of a segment that repeats what was said last.
+    pub(crate) fn last_said(&self) -> Option<(u32, u32)> {
+        self.sent
+    }
+
+    /// Sets smoltcp's timer by what the connection is waiting for.
+    pub(crate) fn set_timer(&mut self) {
+        let (timeout, phase_is_early) = (self.timeout, matches!(self.phase, Phase::HalfOpen(_)));
+        let socket = self.socket_mut();
+        use smoltcp::socket::tcp::State;
+        let timer = match socket.state() {
+            State::SynSent | State::SynReceived => Some(HANDSHAKE),
+            _ if phase_is_early => Some(HANDSHAKE),
+            _ if timeout.is_some() => timeout,
+            _ if socket.send_queue() > 0 => Some(DEAD_PEER),
+            // Four questions without an answer.
+            _ => socket.keep_alive().map(|interval| interval * 4),
+        };
+        if socket.timeout() != timer {
+            socket.set_timeout(timer);
+        }
+    }
+}
+
+/// Bytes of a connection's buffers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sizes {
+    pub(crate) rx: usize,
+    pub(crate) tx: usize,
+}
+
+/// Whether sequence number `a` comes after `b`.
+fn is_after(a: u32, b: u32) -> bool {
+    a.wrapping_sub(b).cast_signed() > 0
+}
+
+fn buffer(len: usize) -> Result<SocketBuffer<'static>, TryReserveError> {
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(len)?;
+    bytes.resize(len, 0);
+    Ok(SocketBuffer::new(bytes))
+}

@@ -1,0 +1,165 @@
+//! smoltcp's `phy::Device`, twice: for one received frame and what answers it at once (an acknowledgement, a reset, ARP,
+//! an echo), and for frames to be sent. Both write straight into the pages that the backend reads.
+
+use super::packet::{self, Segment};
+use smoltcp::phy::{Checksum, Device, DeviceCapabilities, Medium, RxToken, TxToken};
+use smoltcp::time::Instant;
+use xenlet_netfront::{Netfront, TxMeta};
+
+/// Bytes of an Ethernet header.
+pub(crate) const ETHERNET: usize = 14;
+
+/// The shortest MTU that IPv4 allows (RFC 791), and the longest that a packet's length field does.
+const MTU: core::ops::RangeInclusive<usize> = 576..=65535;
+
+/// What smoltcp is told of an interface with this MTU, in bytes of an IP packet.
+fn capabilities(mtu: usize) -> DeviceCapabilities {
+    let mut capabilities = DeviceCapabilities::default();
+    capabilities.medium = Medium::Ethernet;
+    capabilities.max_transmission_unit = mtu.clamp(*MTU.start(), *MTU.end()) + ETHERNET;
+    // Received TCP and UDP checksums are judged before: those that the backend vouches for are right or not there at
+    // all (`Inner::receive`).
+    capabilities.checksum.tcp = Checksum::Tx;
+    capabilities.checksum.udp = Checksum::Tx;
+    capabilities
+}
+
+/// One received frame, and the way out for an answer to it.
+pub(crate) struct Incoming<'f, 'o, 'n> {
+    frame: Option<&'f [u8]>,
+    out: &'o mut Outgoing<'n>,
+}
+
+impl<'f, 'o, 'n> Incoming<'f, 'o, 'n> {
+    pub(crate) fn new(frame: &'f [u8], out: &'o mut Outgoing<'n>) -> Self {
+        out.segment = None;
+        Self {
+            frame: Some(frame),
+            out,
+        }
+    }
+}
+
+pub(crate) struct Received<'a>(&'a [u8]);
+
+impl<'n> Device for Incoming<'_, '_, 'n> {
+    type RxToken<'a>
+        = Received<'a>
+    where
+        Self: 'a;
+    type TxToken<'a>
+        = &'a mut Outgoing<'n>
+    where
+        Self: 'a;
+
+    fn receive(&mut self, _: Instant) -> Option<(Received<'_>, &mut Outgoing<'n>)> {
+        Some((Received(self.frame.take()?), self.out))
+    }
+
+    fn transmit(&mut self, _: Instant) -> Option<&mut Outgoing<'n>> {
+        None
+    }
+
+    fn capabilities(&self) -> DeviceCapabilities {
+        self.out.capabilities()
+    }
+}
+
+impl RxToken for Received<'_> {
+    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
+        f(self.0)
+    }
+}
+
+/// The way out.
+pub(crate) struct Outgoing<'a> {
+    nic: &'a mut Netfront,
+    /// Bytes of the longest frame.
+    longest: usize,
+    /// Whether a frame was not sent for lack of room.
+    pub(crate) starved: bool,
+    /// The last segment that was sent.
+    pub(crate) segment: Option<Segment>,
+    /// Whether an ARP request was sent, so that a connection waits for the answer.
+    pub(crate) asked: bool,
+    /// Frames sent, and bytes in them.
+    pub(crate) count: usize,
+    pub(crate) bytes: usize,
+}
+
+impl<'a> Outgoing<'a> {
+    pub(crate) fn new(nic: &'a mut Netfront) -> Self {
+        let longest = capabilities(nic.mtu()).max_transmission_unit;
+        Self {
+            nic,
+            longest,
+            starved: false,
+            segment: None,
+            asked: false,
+            count: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Whether there is room for a frame of any length.
+    pub(crate) fn has_room(&self) -> bool {
+        self.nic.can_transmit(self.longest)
+    }
+
+    /// Sends a frame that is ready, if there is room.
+    pub(crate) fn send(&mut self, frame: &[u8]) {
+        if self.has_room() {
+            self.consume(frame.len(), |to| to.copy_from_slice(frame));
+        }
+    }
+}
+
+impl Device for Outgoing<'_> {
+    type RxToken<'a>
+        = Received<'a>
+    where
+        Self: 'a;
+    type TxToken<'a>
+        = &'a mut Self
+    where
+        Self: 'a;
+
+    fn receive(&mut self, _: Instant) -> Option<(Received<'_>, &mut Self)> {
+        None
+    }
+
+    fn transmit(&mut self, _: Instant) -> Option<&mut Self> {
+        self.starved = !self.has_room();
+        (!self.starved).then_some(self)
+    }
+
+    fn capabilities(&self) -> DeviceCapabilities {
+        capabilities(self.nic.mtu())
+    }
+}
+
+impl TxToken for &mut Outgoing<'_> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
+        let mut f = Some(f);
+        let mut seen = (None, false);
+        let fill = |frame: &mut [u8]| {
+            let result = f.take().map(|f| f(frame));
+            seen = (packet::sent(frame), packet::is_arp(frame));
+            result
+        };
+        let result = self.nic.transmit(len, TxMeta::default(), fill).flatten();
+        if let Some(result) = result {
+            (self.segment, self.asked) = (seen.0, self.asked | seen.1);
+            self.count += 1;
+            self.bytes += len;
+            return result;
+        }
+        // No room for an answer: what it answers will come again.
+        let mut nowhere = [0; 2048];
+        match (f, nowhere.get_mut(..len)) {
+            (Some(f), Some(nowhere)) => f(nowhere),
+            (Some(f), None) => f(&mut alloc::vec![0; len]),
+            (None, _) => unreachable!("a fill that ran has a result"),
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! The task that drives one interface, from connecting its vif to the end of the domain.
+
+use super::device::Outgoing;
+use super::{Inner, Stack, moment, now};
+use alloc::rc::Rc;
+use core::future::poll_fn;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use smoltcp::iface::{Config, Interface};
+use smoltcp::phy::Device;
+use smoltcp::wire::{EthernetAddress, HardwareAddress};
+use xenlet_kernel::run::yield_now;
+use xenlet_kernel::time::{Duration, Sleep, sleep, sleep_until};
+use xenlet_kernel::{entropy, timeline};
+use xenlet_netfront::{Checksum, Link, Netfront};
+
+/// Frames taken in before those that they woke have their turn.
+const FRAMES: usize = 64;
+
+/// How long a vif that could not be connected is left alone. Each later time is twice as long, up to the last.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LAST_PAUSE: Duration = Duration::from_secs(60);
+
+/// Connects the vif and moves its frames; again when the backend went away.
+pub(crate) async fn drive(stack: Rc<Stack>) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match Netfront::connect(stack.number).await {
+            Ok(mut nic) => {
+                pause = FIRST_PAUSE;
+                stack.attach(&mut nic);
+                stack.run(&mut nic).await;
+                stack.detach(&nic);
+                nic.close().await;
+            }
+            Err(e) => log::error!(target: "net", "{e}; trying again in {} s", pause.as_secs()),
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LAST_PAUSE);
+    }
+}
+
+impl Stack {
+    /// Marks that there is something to do.
+    pub(super) fn wake(&self) {
+        self.wake.notify();
+    }
+
+    fn attach(&self, nic: &mut Netfront) {
+        let mut inner = self.inner.borrow_mut();
+        inner.attach(nic);
+        log::info!(
+            target: "net",
+            "vif{}: link is up, address {}, MTU {}", self.number, inner.mac, inner.mtu
+        );
+        if !inner.shared.linked.replace(true) {
+            timeline::mark("link");
+        }
+        inner.begin_address();
+    }
+
+    fn detach(&self, nic: &Netfront) {
+        if let Link::Down(why) = nic.link() {
+            log::warn!(target: "net", "vif{}: link is down: {why}", self.number);
+        }
+        let mut inner = self.inner.borrow_mut();
+        inner.interface = None;
+        inner.shared.changed();
+    }
+
+    /// Moves frames until the link goes down.
+    async fn run(&self, nic: &mut Netfront) {
+        let mut alarm = Alarm::default();
+        while matches!(nic.link(), Link::Up) {
+            let more_in = self.take_in(nic);
+            // Those whose data arrived run now, so that what they answer leaves with the acknowledgement; and whatever
+            // the backend does, others run.
+            yield_now().await;
+            let more_out = self.send_out(nic);
+            nic.flush();
+            if !more_in && !more_out {
+                poll_fn(|cx| self.poll_anything(nic, &mut alarm, cx)).await;
+            }
+        }
+    }
+
+    /// Frames in. Returns whether there may be more.
+    fn take_in(&self, nic: &mut Netfront) -> bool {
+        let mut inner = self.inner.borrow_mut();
+        for _ in 0..FRAMES {
+            let Some(frame) = nic.receive() else {
+                return false;
+            };
+            let checked = frame.checksum() != Checksum::Unknown;
+            let mut out = Outgoing::new(nic);
+            inner.receive(&frame, checked, &mut out);
+            inner.count(&out);
+        }
+        true
+    }
+
+    /// Frames out. Returns whether there may be more.
+    fn send_out(&self, nic: &mut Netfront) -> bool {
+        let mut inner = self.inner.borrow_mut();
+        let mut out = Outgoing::new(nic);
+        let more = inner.transmit(&mut out);
+        inner.count(&out);
+        more
+    }
+
+    /// Ready when there may be something to do.
+    fn poll_anything(
+        &self,
+        nic: &mut Netfront,
+        alarm: &mut Alarm,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        let inner = self.inner.borrow();
+        let woken = self.wake.poll_notified(cx).is_ready();
+        let due = inner
+            .next_deadline()
+            .is_some_and(|at| alarm.poll_at(moment(at), cx).is_ready());
+        drop(inner);
+        // Asked in any case: this is what makes the backend tell us when it has something.
+        let nic = nic.poll_ready(cx);
+        if woken || due { Poll::Ready(()) } else { nic }
+    }
+}
+
+impl Inner {
+    /// Makes smoltcp's interface for the vif. Connections outlive the vif; they go on if the address is the same.
+    fn attach(&mut self, nic: &mut Netfront) {
+        self.mac = EthernetAddress(nic.mac());
+        let mut config = Config::new(HardwareAddress::Ethernet(self.mac));
+        config.random_seed = entropy::seed();
+        let mut device = Outgoing::new(nic);
+        self.mtu = device.capabilities().ip_mtu();
+        self.interface = Some(Interface::new(config, &mut device, now()));
+    }
+
+    fn count(&mut self, out: &Outgoing<'_>) {
+        self.asked |= out.asked;
+        self.stats.tx_frames += out.count as u64;
+        self.stats.tx_bytes += out.bytes as u64;
+    }
+}
+
+/// One timer that is set anew only when it would be too late.
+#[derive(Default)]
+struct Alarm(Option<Sleep>);
+
+impl Alarm {
+    /// Ready at `at`, or somewhat before.
+    fn poll_at(&mut self, at: xenlet_kernel::time::Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let set = match &mut self.0 {
+            Some(sleep) if sleep.deadline() <= at => return poll(&mut self.0, cx),
+            Some(sleep) => {
+                sleep.reset(at);
+                return poll(&mut self.0, cx);
+            }
+            none => none,
+        };
+        *set = Some(sleep_until(at));
+        poll(&mut self.0, cx)
+    }
+}
+
+/// Polls a sleep, and forgets it when it is over.
+fn poll(sleep: &mut Option<Sleep>, cx: &mut Context<'_>) -> Poll<()> {
+    let Some(waiting) = sleep else {
+        return Poll::Pending;
+    };
+    let over = Future::poll(Pin::new(waiting), cx);
+    if over.is_ready() {
+        *sleep = None;
+    }
+    over
+}

@@ -1,0 +1,179 @@
+//! A first look at a received frame: what it is, and which connection it belongs to.
+//!
+//! smoltcp parses the frame again; this look is what makes its work independent of how many connections there are, and
+//! it is where frames stop that smoltcp would answer although a host should not (RFC 1122 §4.2.3.10: segments to a
+//! broadcast address) or take for whole although they are parts.
+
+use smoltcp::wire::{
+    ArpPacket, EthernetAddress, EthernetFrame, EthernetProtocol, IpAddress, IpProtocol,
+    Ipv4Address, Ipv4Packet, TcpPacket, UdpPacket,
+};
+
+/// The four numbers that name a TCP connection; addresses are big-endian numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Flow {
+    pub(crate) local: Ipv4Address,
+    pub(crate) local_port: u16,
+    pub(crate) remote: Ipv4Address,
+    pub(crate) remote_port: u16,
+}
+
+/// What is to be known of a TCP segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Segment {
+    pub(crate) flow: Flow,
+    pub(crate) syn: bool,
+    pub(crate) ack: bool,
+    pub(crate) rst: bool,
+    pub(crate) fin: bool,
+    /// Sequence number of the first byte.
+    pub(crate) seq: u32,
+    /// Acknowledgement number.
+    pub(crate) ack_seq: u32,
+    /// Bytes of payload.
+    pub(crate) len: u32,
+}
+
+impl Segment {
+    /// The sequence number behind the last byte of payload.
+    pub(crate) fn end(&self) -> u32 {
+        self.seq.wrapping_add(self.len)
+    }
+}
+
+/// What a frame is to the stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A TCP segment from one host to another.
+    Tcp(Segment),
+    /// An answer to our ARP request, maybe.
+    ArpReply,
+    /// ARP, ICMP, UDP.
+    Other,
+    /// A part of an IP packet.
+    Fragment,
+    /// Not for a host like this: malformed, another protocol, or a segment to or from many.
+    Noise,
+}
+
+/// Looks at a received frame.
+pub(crate) fn classify(frame: &[u8], own: EthernetAddress) -> Kind {
+    look(frame, own).unwrap_or(Kind::Noise)
+}
+
+fn look(frame: &[u8], own: EthernetAddress) -> Option<Kind> {
+    let ethernet = EthernetFrame::new_checked(frame).ok()?;
+    let unicast = ethernet.dst_addr() == own;
+    if !unicast && !ethernet.dst_addr().is_multicast() {
+        return None;
+    }
+    match ethernet.ethertype() {
+        EthernetProtocol::Arp => {
+            let arp = ArpPacket::new_checked(ethernet.payload()).ok()?;
+            let reply = arp.operation() == smoltcp::wire::ArpOperation::Reply;
+            Some(if reply { Kind::ArpReply } else { Kind::Other })
+        }
+        EthernetProtocol::Ipv4 => {
+            let ip = Ipv4Packet::new_checked(ethernet.payload()).ok()?;
+            if ip.version() != 4 {
+                return None;
+            }
+            if ip.more_frags() || ip.frag_offset() != 0 {
+                return Some(Kind::Fragment);
+            }
+            match ip.next_header() {
+                IpProtocol::Tcp if unicast => segment(&ip).map(Kind::Tcp),
+                IpProtocol::Tcp => None,
+                _ => Some(Kind::Other),
+            }
+        }
+        _ => None,
+    }
+}
+
+/// The segment in an IP packet, as the one who gets it sees it.
+fn segment(ip: &Ipv4Packet<&[u8]>) -> Option<Segment> {
+    let tcp = TcpPacket::new_checked(ip.payload()).ok()?;
+    let flow = Flow {
+        local: ip.dst_addr(),
+        local_port: tcp.dst_port(),
+        remote: ip.src_addr(),
+        remote_port: tcp.src_port(),
+    };
+    let ports = flow.local_port != 0 && flow.remote_port != 0;
+    let special = |a: Ipv4Address| a.is_unspecified() || a.is_broadcast() || a.is_multicast();
+    if !ports || special(flow.local) || special(flow.remote) {
+        return None;
+    }
+    Some(numbers(&tcp, flow))
+}
+
+#[allow(
+    clippy::cast_sign_loss,
+    reason = "smoltcp keeps sequence numbers as signed numbers of the same bits"
+)]
+fn numbers(tcp: &TcpPacket<&[u8]>, flow: Flow) -> Segment {
+    Segment {
+        flow,
+        syn: tcp.syn(),
+        ack: tcp.ack(),
+        rst: tcp.rst(),
+        fin: tcp.fin(),
+        seq: tcp.seq_number().0 as u32,
+        ack_seq: tcp.ack_number().0 as u32,
+        len: u32::try_from(tcp.payload().len()).unwrap_or(u32::MAX),
+    }
+}
+
+/// The TCP segment in a frame of our own.
+pub(crate) fn sent(frame: &[u8]) -> Option<Segment> {
+    let ethernet = EthernetFrame::new_checked(frame).ok()?;
+    if ethernet.ethertype() != EthernetProtocol::Ipv4 {
+        return None;
+    }
+    let ip = Ipv4Packet::new_checked(ethernet.payload()).ok()?;
+    if ip.next_header() != IpProtocol::Tcp {
+        return None;
+    }
+    let tcp = TcpPacket::new_checked(ip.payload()).ok()?;
+    let flow = Flow {
+        local: ip.src_addr(),
+        local_port: tcp.src_port(),
+        remote: ip.dst_addr(),
+        remote_port: tcp.dst_port(),
+    };
+    Some(numbers(&tcp, flow))
+}
+
+/// Whether a frame is an ARP request of our own.
+pub(crate) fn is_arp(frame: &[u8]) -> bool {
+    EthernetFrame::new_checked(frame).is_ok_and(|frame| frame.ethertype() == EthernetProtocol::Arp)
+}
+
+/// Whether the TCP or UDP checksum of a whole IP packet is right. Other packets, and malformed ones, are smoltcp's to
+/// judge.
+pub(crate) fn checksum_is_right(frame: &[u8]) -> bool {
+    verify(frame).unwrap_or(true)
+}
+
+fn verify(frame: &[u8]) -> Option<bool> {
+    let ethernet = EthernetFrame::new_checked(frame).ok()?;
+    if ethernet.ethertype() != EthernetProtocol::Ipv4 {
+        return None;
+    }
+    let ip = Ipv4Packet::new_checked(ethernet.payload()).ok()?;
+    let (from, to): (IpAddress, IpAddress) = (ip.src_addr().into(), ip.dst_addr().into());
+    match ip.next_header() {
+        IpProtocol::Tcp => Some(
+            TcpPacket::new_checked(ip.payload())
+                .ok()?
+                .verify_checksum(&from, &to),
+        ),
+        IpProtocol::Udp => Some(
+            UdpPacket::new_checked(ip.payload())
+                .ok()?
+                .verify_checksum(&from, &to),
+        ),
+        _ => None,
+    }
+}
