@@ -290,16 +290,18 @@ impl<P: Protocol, M: AsRef<Window>> BackRing<P, M> {
         new.wrapping_sub(event) < new.wrapping_sub(old)
     }
 
-    /// Asks for an event with the next request, then looks again: true when one came in between.
+    /// Asks for an event when `count` requests are there (at least 1), then looks again: true when they are already
+    /// (`RING_FINAL_CHECK_FOR_REQUESTS`).
     ///
     /// # Errors
     /// When the frontend claims more than the ring holds.
-    pub fn arm(&mut self) -> Result<bool, BogusProducer> {
+    pub fn arm(&mut self, count: u32) -> Result<bool, BogusProducer> {
+        let count = count.max(1);
         self.page
             .as_ref()
-            .store_release(REQ_EVENT, self.req_cons.wrapping_add(1));
+            .store_release(REQ_EVENT, self.req_cons.wrapping_add(count));
         fence(Ordering::SeqCst);
-        Ok(self.available()? > 0)
+        Ok(self.available()? >= count)
     }
 }
 

@@ -114,9 +114,10 @@ impl Frontend {
     /// Writes our keys and then our state, in one transaction.
     ///
     /// # Errors
-    /// As xenstore gives them.
+    /// As xenstore gives them; `Refused(ENOENT)` when the toolstack has taken the device away: its keys don't come back.
     pub async fn publish(&self, keys: &[(&str, String)], state: State) -> Result<(), Error> {
         xenstore::transaction(async |tx| {
+            tx.read(&format!("{}/state", self.path)).await?;
             for (key, value) in keys {
                 tx.write(&format!("{}/{key}", self.path), value).await?;
             }

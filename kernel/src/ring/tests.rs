@@ -157,9 +157,16 @@ fn notifications_are_held_off_while_the_peer_is_awake() {
         front.push(&2);
         assert!(!front.publish(), "the backend has not gone back to sleep");
         while back.pop().unwrap().is_some() {}
-        assert!(!back.arm().unwrap());
+        assert!(!back.arm(1).unwrap());
         front.push(&3);
         assert!(front.publish(), "it sleeps again");
+
+        assert!(!back.arm(3).unwrap(), "an event with the third request");
+        front.push(&4);
+        assert!(!front.publish());
+        front.push(&5);
+        assert!(front.publish());
+        assert!(back.arm(3).unwrap(), "three wait: do not sleep");
 
         assert_eq!(back.pop().unwrap(), Some(3));
         assert!(!front.arm(2).unwrap(), "an event with the second answer");

@@ -4,6 +4,7 @@ use super::{Frontend, State, list};
 use crate::hosted::{self, store};
 use crate::run::spawn;
 use crate::time::{Duration, sleep, timeout};
+use crate::xenstore::{Errno, Error};
 
 const FRONT: &str = "/local/domain/1/device/vif/0";
 const BACK: &str = "/local/domain/0/backend/vif/1/0";
@@ -12,6 +13,7 @@ fn toolstack() {
     store::write(&format!("{FRONT}/backend"), BACK);
     store::write(&format!("{FRONT}/backend-id"), "0");
     store::write(&format!("{FRONT}/mac"), "00:16:3e:00:00:01");
+    store::write(&format!("{FRONT}/state"), "1");
     store::write(&format!("{BACK}/state"), "1");
 }
 
@@ -61,6 +63,20 @@ fn a_handshake() {
             Some("8")
         );
         assert_eq!(store::read(&format!("{FRONT}/state")).as_deref(), Some("4"));
+    });
+}
+
+#[test]
+fn a_device_that_was_taken_away_does_not_come_back() {
+    hosted::test(async || {
+        toolstack();
+        let device = Frontend::open("vif", 0).await.unwrap();
+        store::remove(FRONT);
+        assert_eq!(
+            device.publish(&[], State::Closed).await,
+            Err(Error::Refused(Errno::ENOENT))
+        );
+        assert_eq!(store::read(&format!("{FRONT}/state")), None);
     });
 }
 
