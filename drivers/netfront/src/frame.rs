@@ -8,7 +8,7 @@ use core::ops::{Deref, Range};
 use xenlet_kernel::page::{OutOfPages, Page};
 
 /// Bytes of the largest frame: an IP packet of 65,535 bytes behind an Ethernet header with a VLAN tag.
-const MAX_FRAME: usize = 65_535 + 18;
+pub(crate) const MAX_FRAME: usize = 65_535 + 18;
 
 /// What the backend says of a frame's TCP or UDP checksum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

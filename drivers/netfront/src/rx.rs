@@ -5,7 +5,7 @@
 //! ended: from then on nobody else can change the frame. A frame of one slot stays in its page, which goes back to the
 //! pool, and to the backend, when whoever reads it drops it. A frame of several slots is joined in one buffer.
 
-use crate::frame::{Body, Checksum, Pool, RxFrame};
+use crate::frame::{Body, Checksum, MAX_FRAME, Pool, RxFrame};
 use crate::proto::{
     self, EXTRA_GSO, EXTRA_HASH, EXTRA_MCAST_ADD, EXTRA_MORE, Extra, GSO_TCPV4, GSO_TCPV6,
     MAX_SLOTS, RX_CSUM_BLANK, RX_DATA_VALIDATED, RX_EXTRA_INFO, RX_MORE_DATA, RxRequest,
@@ -251,7 +251,7 @@ impl Rx {
             buffer.extend_from_slice(&page[start..start + len]);
             self.pool.put(page);
         }
-        if buffer.len() + bytes.len() <= buffer.capacity() {
+        if buffer.len() + bytes.len() <= MAX_FRAME {
             buffer.extend_from_slice(bytes);
         } else {
             self.partial.spoilt = Some(Spoilt::TooLong);
