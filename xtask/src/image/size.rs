@@ -85,16 +85,13 @@ fn crate_of(symbol: &str) -> String {
         return "(not Rust)".into();
     };
     let name = format!("{name:#}");
-    // `<alloc::vec::Vec<T> as core::ops::Drop>::drop` is alloc's, `<&mut T as …>` has no crate of its own.
-    let path = name.trim_start_matches(|letter: char| !letter.is_alphanumeric() && letter != '_');
-    let path = path
-        .strip_prefix("mut ")
-        .or_else(|| path.strip_prefix("dyn "))
-        .unwrap_or(path);
-    path.split(|letter: char| !letter.is_alphanumeric() && letter != '_')
-        .next()
-        .unwrap_or_default()
-        .to_owned()
+    // `<alloc::vec::Vec<T> as core::ops::Drop>::drop` is alloc's; `<&mut T as core::fmt::Debug>::fmt`, for any type, is
+    // the trait's.
+    let paths = name.split([' ', '<', '>', '&', '(', ')', '[', ']', '*', ',', ';', '"']);
+    let first = paths
+        .filter_map(|path| path.split_once("::"))
+        .find(|(name, _)| !name.is_empty());
+    first.map_or("(not Rust)", |(name, _)| name).to_owned()
 }
 
 #[cfg(test)]
@@ -114,6 +111,9 @@ mod tests {
             "alloc"
         );
         assert_eq!(crate_of("_RNvNtCsabc_7smoltcp4wire4ipv4"), "smoltcp");
+        let of_a_parameter =
+            "_ZN42_$LT$$RF$T$u20$as$u20$core..fmt..Debug$GT$3fmt17h0123456789abcdefE";
+        assert_eq!(crate_of(of_a_parameter), "core");
         assert_eq!(crate_of("memcpy"), "(not Rust)");
     }
 }
