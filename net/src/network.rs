@@ -85,6 +85,8 @@ impl Network {
             return Ok(network);
         }
         words::check()?;
+        #[cfg(not(xenlet = "xen"))]
+        crate::hosted::attach_process()?;
         let shared = Shared {
             ports: Ports::default(),
             sizes: words::sizes()?,
@@ -107,8 +109,6 @@ impl Network {
     }
 
     async fn bring_up(self: Rc<Self>) {
-        #[cfg(not(xenlet = "xen"))]
-        crate::hosted::attach_process();
         let numbers = match xenbus::list("vif").await {
             Ok(numbers) => numbers,
             Err(e) => {
