@@ -237,7 +237,8 @@ impl<P: Protocol, M: AsRef<Window>> BackRing<P, M> {
     /// When the frontend claims more than the ring holds.
     pub fn available(&self) -> Result<u32, BogusProducer> {
         let prod = self.page.as_ref().load_acquire(REQ_PROD);
-        let room = slots::<P>() - self.req_cons.wrapping_sub(self.rsp_prod_pvt);
+        // A hostile backend pushes more than it popped: then there is no room.
+        let room = slots::<P>().saturating_sub(self.req_cons.wrapping_sub(self.rsp_prod_pvt));
         let count = prod.wrapping_sub(self.req_cons);
         if count > room {
             return Err(BogusProducer {

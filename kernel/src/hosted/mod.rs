@@ -12,7 +12,7 @@ pub(crate) mod platform;
 pub mod store;
 mod tasks;
 
-pub use events::BackendPort;
+pub use events::{BackendPort, ports};
 pub use grants::{GrantError, MappedPage, map_grant};
 pub(crate) use tasks::track;
 
