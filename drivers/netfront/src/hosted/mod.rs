@@ -20,12 +20,15 @@
 //! });
 //! ```
 
+mod fuzz;
+pub mod hostile;
 mod netback;
 pub mod offload;
 mod pcap;
 mod port;
 mod wire;
 
+pub use fuzz::fuzz;
 pub use netback::Counts;
 pub use pcap::Tee;
 pub use wire::{Frame, Pair, Wire, pair};

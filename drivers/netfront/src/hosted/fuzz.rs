@@ -1,0 +1,71 @@
+//! The entry for fuzzers: a guest that does what guests do, with a netback that does what `data` says.
+
+use super::{Config, hostile};
+use crate::{Link, Netfront, TxMeta};
+use core::future::poll_fn;
+use xenlet_kernel::hosted::{self, store};
+use xenlet_kernel::time::{Duration, sleep, timeout};
+use xenlet_kernel::{grant, page};
+
+/// How often the guest connects again after the link went down.
+const LIVES: usize = 3;
+
+/// Runs a guest against a hostile netback that does what `data` says.
+///
+/// # Panics
+/// If the guest does, if it waits for ever, if it says more than one line for a lie, or if anything is lost to it beyond
+/// what the netback still holds: that is what a fuzzer looks for.
+pub fn fuzz(data: &[u8]) {
+    let data = data.to_vec();
+    hosted::test(async move || {
+        // The domain's own watches are set by now.
+        sleep(Duration::from_millis(1)).await;
+        let before = (grant::usage().0, store::watches(), hosted::ports());
+        let (features, script) = match data.split_first() {
+            Some((first, script)) => (*first, script.to_vec()),
+            None => (0, Vec::new()),
+        };
+        let config = Config {
+            sg: features & 1 == 0,
+            split_channels: features & 2 == 0,
+            ..Config::default()
+        };
+        let netback = hostile::attach(config, script);
+        for _ in 0..LIVES {
+            if let Ok(vif) = Netfront::connect(0).await {
+                live(vif, &netback).await;
+            }
+        }
+        // A connection that was dropped is closed in the background.
+        sleep(Duration::from_secs(60)).await;
+        let after = (grant::usage().0, store::watches(), hosted::ports());
+        assert_eq!((after.1, after.2), (before.1, before.2), "watches, ports");
+        let (lost, kept) = (after.0 - before.0, netback.kept());
+        assert!(lost <= kept, "{lost} grants lost, {kept} ever kept");
+        assert!(kept > 0 || page::leaked() == 0, "pages lost for nothing");
+        let lies = hosted::console_text().matches("broke the protocol").count();
+        assert!(lies <= LIVES, "{lies} lines for {LIVES} connections");
+    });
+}
+
+/// Sends and receives until the link is down or nothing more comes.
+async fn live(mut vif: Netfront, netback: &hostile::Hostile) {
+    let mut held = None;
+    for turn in 0..200_usize {
+        let len = 60 + turn * 997 % 20_000;
+        vif.transmit(len, TxMeta::default(), |bytes| bytes.fill(1));
+        while let Some(frame) = vif.receive() {
+            // Read every byte, and keep a frame across turns.
+            assert!(frame.iter().map(|b| u64::from(*b)).sum::<u64>() < u64::MAX);
+            held = Some(frame);
+        }
+        let ready = timeout(Duration::from_millis(10), poll_fn(|cx| vif.poll_ready(cx))).await;
+        if vif.link() != Link::Up || (ready.is_err() && netback.done()) {
+            break;
+        }
+    }
+    if netback.done() {
+        vif.close().await;
+    }
+    drop(held);
+}

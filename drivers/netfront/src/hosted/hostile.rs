@@ -1,0 +1,390 @@
+//! A netback that lies about whatever a string of bytes tells it to: what property tests and fuzzers drive.
+//!
+//! It begins as an honest one, so that the guest connects, and then each byte of its script is something that a backend
+//! could do: honest or not, to the rings, the indices, the pages, the events or the keys. With the script used
+//! up it does nothing any more but let go of what it holds when the guest closes.
+
+use super::Config;
+use crate::proto::{self, RSP_NULL, RSP_OKAY, RxResponse, TxRequest, TxResponse};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use xenlet_kernel::abi::ring::{REQ_EVENT, RSP_PROD};
+use xenlet_kernel::addr::{GrantRef, PAGE_SIZE, Port};
+use xenlet_kernel::hosted::{Backend, BackendPort, MappedPage, add_backend, map_grant, store};
+use xenlet_kernel::ring::BackRing;
+use xenlet_kernel::time::{Duration, Instant, now};
+use xenlet_kernel::xenbus::State;
+
+/// How long a pause in the script lets the guest run.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Gives this thread's domain an interface whose netback does what `script` says.
+pub fn attach(config: Config, script: Vec<u8>) -> Hostile {
+    config.write_keys();
+    let hostile = Hostile(Rc::new(RefCell::new(Liar {
+        config,
+        script,
+        at: 0,
+        rings: None,
+        kept: Vec::new(),
+        ever: BTreeSet::new(),
+        seen: 0,
+        pause: None,
+    })));
+    add_backend(Box::new(hostile.clone()));
+    hostile
+}
+
+/// A hostile netback's handle.
+#[derive(Clone)]
+pub struct Hostile(Rc<RefCell<Liar>>);
+
+impl Hostile {
+    /// Whether the script is used up.
+    pub fn done(&self) -> bool {
+        let liar = self.0.borrow();
+        liar.at >= liar.script.len()
+    }
+
+    /// How many of the guest's grants it ever kept mapped when it should not have: as many may be lost to the guest.
+    pub fn kept(&self) -> usize {
+        self.0.borrow().ever.len()
+    }
+
+    /// Lets a test put into the rings what it likes.
+    ///
+    /// # Panics
+    /// If the guest has not connected.
+    #[cfg(test)]
+    pub(super) fn rings<R>(&self, f: impl FnOnce(&mut Rings) -> R) -> R {
+        f(self.0.borrow_mut().rings.as_mut().expect("connected"))
+    }
+}
+
+impl Backend for Hostile {
+    fn poll(&mut self) -> bool {
+        self.0.borrow_mut().poll()
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        self.0.borrow().pause
+    }
+}
+
+/// What the guest shared when it connected.
+pub(super) struct Rings {
+    grefs: [GrantRef; 2],
+    pub(super) tx: BackRing<proto::Tx, MappedPage>,
+    pub(super) rx: BackRing<proto::Rx, MappedPage>,
+    ends: Vec<BackendPort>,
+}
+
+impl Rings {
+    fn open(config: &Config) -> Option<Self> {
+        let key = |key: &str| {
+            store::read(&format!("{}/{key}", config.front()))?
+                .parse()
+                .ok()
+        };
+        let grefs = [GrantRef(key("tx-ring-ref")?), GrantRef(key("rx-ring-ref")?)];
+        let ports = ["event-channel", "event-channel-tx", "event-channel-rx"];
+        Some(Self {
+            grefs,
+            tx: BackRing::new(map_grant(grefs[0], true).ok()?),
+            rx: BackRing::new(map_grant(grefs[1], true).ok()?),
+            ends: ports
+                .into_iter()
+                .filter_map(|port| BackendPort::bind(Port(key(port)?)))
+                .collect(),
+        })
+    }
+
+    /// Shows the guest what was pushed and sends it an event, whether it asked for one or not.
+    pub(super) fn publish(&mut self) {
+        let _ = self.tx.publish();
+        let _ = self.rx.publish();
+        self.notify();
+    }
+
+    fn notify(&self) {
+        self.ends.iter().for_each(BackendPort::notify);
+    }
+
+    /// Answers `request` as it is, but for what `change` makes of it.
+    fn receive(&mut self, change: impl FnOnce(&mut RxResponse, GrantRef)) {
+        if let Ok(Some(request)) = self.rx.pop() {
+            let mut response = RxResponse {
+                id: request.id,
+                offset: 0,
+                flags: 0,
+                status: 60,
+            };
+            change(&mut response, request.gref);
+            self.rx.push(&response);
+        }
+    }
+
+    fn transmitted(&mut self) -> Option<(u16, GrantRef)> {
+        match self.tx.pop() {
+            Ok(Some(TxRequest::Data(data))) => Some((data.id, data.gref)),
+            _ => None,
+        }
+    }
+}
+
+struct Liar {
+    config: Config,
+    script: Vec<u8>,
+    at: usize,
+    rings: Option<Rings>,
+    /// Pages that it should have let go of.
+    kept: Vec<MappedPage>,
+    ever: BTreeSet<GrantRef>,
+    seen: u64,
+    pause: Option<Instant>,
+}
+
+impl Liar {
+    fn poll(&mut self) -> bool {
+        if store::generation() != self.seen {
+            self.follow();
+            self.seen = store::generation();
+        }
+        if self.pause.is_some_and(|until| now() < until) {
+            return false;
+        }
+        self.pause = None;
+        if self.rings.is_none() || self.at >= self.script.len() {
+            return false;
+        }
+        self.step();
+        true
+    }
+
+    fn byte(&mut self) -> u8 {
+        let byte = self.script.get(self.at).copied().unwrap_or(0);
+        self.at += 1;
+        byte
+    }
+
+    fn word(&mut self) -> u16 {
+        u16::from_le_bytes([self.byte(), self.byte()])
+    }
+
+    fn long(&mut self) -> u32 {
+        u32::from_le_bytes([self.byte(), self.byte(), self.byte(), self.byte()])
+    }
+
+    fn switch(&self, text: &str) {
+        store::write(&format!("{}/state", self.config.back()), text);
+    }
+
+    /// Follows the guest's state, mostly.
+    fn follow(&mut self) {
+        let front = store::read(&format!("{}/state", self.config.front()));
+        match front.as_deref().map(State::from_text) {
+            Some(State::Initialising) => {
+                let ours = store::read(&format!("{}/state", self.config.back()));
+                if ours.as_deref() != Some(State::InitWait.text()) {
+                    self.config.write_offers();
+                    self.switch(State::InitWait.text());
+                }
+            }
+            Some(State::Connected) if self.rings.is_none() => {
+                self.rings = Rings::open(&self.config);
+                self.switch(State::Connected.text());
+            }
+            Some(State::Closing | State::Closed) | None => {
+                if self.at >= self.script.len() || self.byte() % 4 != 0 {
+                    self.rings = None;
+                    self.kept.clear();
+                    self.switch(State::Closed.text());
+                } else if let Some(rings) = &self.rings {
+                    // It does not let go.
+                    self.ever.extend(rings.grefs);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Does one thing of the script.
+    fn step(&mut self) {
+        match self.byte() % 16 {
+            0 => self.pause = Some(now() + PAUSE),
+            1..=3 => self.rx_lie(),
+            4 => self.tx_lie(),
+            5 => self.honest(),
+            6 => self.index(),
+            7 => self.storm(),
+            8 => self.keys(),
+            9 => self.keep(),
+            10 => self.kept.clear(),
+            11 => self.poke(),
+            12 => self.chain(),
+            _ => self.frame(),
+        }
+        if let Some(rings) = self.rings.as_mut() {
+            rings.publish();
+        }
+    }
+
+    /// Answers a receive request with one field changed, or with any bytes.
+    fn rx_lie(&mut self) {
+        let (which, value) = (self.byte(), self.word());
+        if let Some(rings) = self.rings.as_mut() {
+            rings.receive(|response, _| match which % 5 {
+                0 => response.id = value,
+                1 => response.offset = value,
+                2 => response.flags = value,
+                3 => response.status = value.cast_signed(),
+                _ => response.flags = value & 0xf,
+            });
+        }
+    }
+
+    /// Answers a transmit request with any id or status, once or twice, or not at all.
+    fn tx_lie(&mut self) {
+        let (which, value) = (self.byte(), self.word());
+        let Some(rings) = self.rings.as_mut() else {
+            return;
+        };
+        let id = rings.transmitted().map_or(value, |(id, _)| id);
+        let (id, status) = match which % 4 {
+            0 => (value, RSP_OKAY),
+            1 => (id, value.cast_signed()),
+            2 => (value, RSP_NULL),
+            _ => (id, RSP_OKAY),
+        };
+        for _ in 0..=(which / 4 % 2) {
+            rings.tx.push(&TxResponse { id, status });
+        }
+    }
+
+    /// Answers all that was transmitted as it should.
+    fn honest(&mut self) {
+        if let Some(rings) = self.rings.as_mut() {
+            while let Some((id, _)) = rings.transmitted() {
+                rings.tx.push(&TxResponse {
+                    id,
+                    status: RSP_OKAY,
+                });
+            }
+        }
+    }
+
+    /// Writes a producer, or where it wants to be notified.
+    fn index(&mut self) {
+        let (which, value) = (self.byte(), self.long());
+        let Some(rings) = self.rings.as_ref() else {
+            return;
+        };
+        let ring = if which & 1 == 0 {
+            rings.tx.page().as_ref()
+        } else {
+            rings.rx.page().as_ref()
+        };
+        let at = if which & 2 == 0 { RSP_PROD } else { REQ_EVENT };
+        // Small steps are the lies that are hard to see.
+        let value = if which & 4 == 0 {
+            value
+        } else {
+            ring.load_acquire(at).wrapping_add(value & 0xff)
+        };
+        ring.store_release(at, value);
+    }
+
+    fn storm(&mut self) {
+        let count = self.byte();
+        if let Some(rings) = self.rings.as_ref() {
+            (0..count).for_each(|_| rings.notify());
+        }
+    }
+
+    /// Writes nonsense into a key that the guest may read.
+    fn keys(&mut self) {
+        let (which, value) = (self.byte(), self.byte());
+        let (front, back) = (self.config.front(), self.config.back());
+        let path = match which % 8 {
+            0..=3 => format!("{back}/state"),
+            4 => format!("{front}/mac"),
+            5 => format!("{front}/mtu"),
+            6 => format!("{back}/feature-sg"),
+            _ => format!("{back}/feature-rx-copy"),
+        };
+        match value {
+            0xff => store::remove(if which & 1 == 0 { &front } else { &back }),
+            // Toolstacks have removed one key alone.
+            0xfe => store::remove(&path),
+            0x80..=0xfd => store::write_bytes(&path, &[value; 3]),
+            _ => store::write(&path, &(value % 16).to_string()),
+        }
+    }
+
+    /// Maps a page, and keeps it mapped when it answers.
+    fn keep(&mut self) {
+        let which = self.byte();
+        let Some(rings) = self.rings.as_mut() else {
+            return;
+        };
+        let mut seen = None;
+        if which & 1 == 0 {
+            rings.receive(|_, gref| seen = Some(gref));
+        } else if let Some((id, gref)) = rings.transmitted() {
+            seen = Some(gref);
+            rings.tx.push(&TxResponse {
+                id,
+                status: RSP_OKAY,
+            });
+        }
+        if let Some(gref) = seen
+            && let Ok(page) = map_grant(gref, false)
+        {
+            self.kept.push(page);
+            self.ever.insert(gref);
+        }
+    }
+
+    /// Writes any byte anywhere in a ring.
+    fn poke(&mut self) {
+        let (which, at) = (self.byte(), usize::from(self.word()) % PAGE_SIZE);
+        let value = self.byte();
+        if let Some(rings) = self.rings.as_ref() {
+            let page = if which & 1 == 0 {
+                rings.tx.page()
+            } else {
+                rings.rx.page()
+            };
+            page.as_ref().write(at, &[value]);
+        }
+    }
+
+    /// A frame of some slots, with any flags, that perhaps never ends.
+    fn chain(&mut self) {
+        let (count, flags) = (self.byte() % 40, u16::from(self.byte()));
+        let len = self.word().cast_signed();
+        if let Some(rings) = self.rings.as_mut() {
+            for i in 0..count {
+                rings.receive(|response, _| {
+                    response.flags = proto::RX_MORE_DATA | if i == 0 { flags & 0xf } else { 0 };
+                    response.status = len % 4097;
+                });
+            }
+        }
+    }
+
+    /// An honest frame of one slot.
+    fn frame(&mut self) {
+        let (len, flags) = (self.byte(), self.byte());
+        if let Some(rings) = self.rings.as_mut() {
+            rings.receive(|response, gref| {
+                if let Ok(page) = map_grant(gref, true) {
+                    page.as_ref().write(0, &[len; 256]);
+                }
+                response.status = i16::from(len);
+                response.flags = u16::from(flags & 3);
+            });
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Connecting, closing, and what is left behind.
+
+use super::{asleep, attach, bytes, pair, receive, settle, transmit};
+use crate::hosted::{Config, Wire};
+use crate::{Error, Link, Netfront, Why};
+use xenlet_kernel::hosted::{self, store};
+use xenlet_kernel::run::spawn;
+use xenlet_kernel::time::{Duration, sleep};
+use xenlet_kernel::xenbus::State;
+use xenlet_kernel::{grant, page};
+
+/// What an interface takes of the domain: grants, watches, ports, pages that are lost.
+fn taken() -> (usize, usize, usize, usize) {
+    (
+        grant::usage().0,
+        store::watches(),
+        hosted::ports(),
+        page::leaked(),
+    )
+}
+
+#[test]
+fn closing_gives_everything_back_and_it_can_be_connected_again() {
+    hosted::test(async || {
+        settle().await;
+        let (wire, mut other) = pair();
+        let backend = attach(Config::default(), wire);
+        let before = taken();
+        for round in 0..5 {
+            let mut vif = Netfront::connect(0).await.unwrap();
+            assert_ne!(taken(), before);
+            assert!(transmit(&mut vif, &bytes(round, 3000)));
+            vif.flush();
+            settle().await;
+            assert_eq!(other.recv().unwrap().bytes, bytes(round, 3000));
+            other.send(bytes(round, 9000).into());
+            let frame = receive(&mut vif).await;
+            vif.close().await;
+            assert_eq!(*frame, bytes(round, 9000), "a frame outlives its interface");
+            drop(frame);
+            settle().await;
+            assert_eq!(taken(), before);
+            assert_eq!(backend.state(), State::Closed);
+        }
+    });
+}
+
+#[test]
+fn dropping_closes_in_the_background() {
+    hosted::test(async || {
+        settle().await;
+        attach(Config::default(), pair().0);
+        let before = taken();
+        let vif = Netfront::connect(0).await.unwrap();
+        drop(vif);
+        assert_eq!(Netfront::connect(0).await.unwrap_err(), Error::InUse(0));
+        settle().await;
+        assert_eq!(taken(), before);
+        Netfront::connect(0).await.unwrap();
+    });
+}
+
+#[test]
+fn one_frontend_at_a_time() {
+    hosted::test(async || {
+        attach(Config::default(), pair().0);
+        let vif = Netfront::connect(0).await.unwrap();
+        assert_eq!(Netfront::connect(0).await.unwrap_err(), Error::InUse(0));
+        vif.close().await;
+        Netfront::connect(0).await.unwrap();
+    });
+}
+
+#[test]
+fn several_interfaces() {
+    hosted::test(async || {
+        let mut ends = Vec::new();
+        for number in [0, 1, 7] {
+            let (wire, other) = pair();
+            attach(
+                Config {
+                    number,
+                    ..Config::default()
+                },
+                wire,
+            );
+            ends.push((Netfront::connect(number).await.unwrap(), other));
+        }
+        for (vif, _) in &mut ends {
+            let frame = bytes(vif.number() as usize, 60);
+            assert!(transmit(vif, &frame));
+            vif.flush();
+        }
+        settle().await;
+        for (vif, other) in &mut ends {
+            let frame = bytes(vif.number() as usize, 60);
+            assert_eq!(other.recv().unwrap().bytes, frame);
+        }
+    });
+}
+
+#[test]
+fn detached_while_in_use() {
+    hosted::test(async || {
+        settle().await;
+        let (wire, mut other) = pair();
+        let backend = attach(Config::default(), wire);
+        let before = taken();
+        let mut vif = Netfront::connect(0).await.unwrap();
+        asleep(&mut vif).await;
+        spawn({
+            let backend = backend.clone();
+            async move {
+                sleep(Duration::from_secs(5)).await;
+                backend.detach();
+            }
+        });
+        core::future::poll_fn(|cx| vif.poll_ready(cx)).await;
+        assert_eq!(vif.link(), Link::Down(Why::Backend(State::Closing)));
+        assert!(!transmit(&mut vif, &bytes(1, 60)));
+        assert!(vif.receive().is_none() && !vif.can_transmit(60));
+        vif.flush();
+        settle().await;
+        assert_eq!(taken(), before, "even before it is dropped");
+        assert_eq!(store::list(&format!("{}/device/vif", store::HOME)), [""; 0]);
+        drop(vif);
+        settle().await;
+        assert_eq!(
+            store::list(&format!("{}/device/vif", store::HOME)),
+            [""; 0],
+            "its keys stay away"
+        );
+        assert_eq!(Netfront::connect(0).await.unwrap_err(), Error::NoDevice(0));
+
+        // And attached again, as `xl network-attach` does.
+        let (wire, mut again) = pair();
+        attach(Config::default(), wire);
+        let mut vif = Netfront::connect(0).await.unwrap();
+        assert!(transmit(&mut vif, &bytes(2, 60)));
+        vif.flush();
+        settle().await;
+        assert_eq!(again.recv().unwrap().bytes, bytes(2, 60));
+        assert_eq!(other.recv(), None);
+    });
+}
+
+#[test]
+fn a_backend_that_comes_late() {
+    hosted::test(async || {
+        spawn(async {
+            sleep(Duration::from_secs(20)).await;
+            store::write("/local/domain/0/backend/vif/1/0/state", "0");
+            attach(Config::default(), pair().0);
+        });
+        let config = Config::default();
+        config.write_keys();
+        Netfront::connect(0).await.unwrap();
+    });
+}
+
+#[test]
+fn why_it_cannot_be_connected() {
+    hosted::test(async || {
+        settle().await;
+        let before = taken();
+        assert_eq!(Netfront::connect(0).await.unwrap_err(), Error::NoDevice(0));
+
+        let config = Config::default();
+        config.write_keys();
+        let error = Netfront::connect(0).await.unwrap_err();
+        assert_eq!(error, Error::BackendStuck(0, State::Initialising));
+        assert_eq!(
+            error.to_string(),
+            "vif0: the backend is still at Initialising: is xen-netback loaded in its domain, and did its vif \
+             script end well (/var/log/xen)?"
+        );
+
+        let backend = attach(
+            Config {
+                rx_copy: false,
+                ..Config::default()
+            },
+            pair().0,
+        );
+        assert_eq!(Netfront::connect(0).await.unwrap_err(), Error::NoCopy(0));
+        backend.detach();
+        store::remove(&config.front());
+        settle().await;
+
+        attach(Config::default(), pair().0);
+        let mac = format!("{}/mac", config.front());
+        store::write(&mac, "ff:ff:ff:ff:ff:ff");
+        let bad = Error::BadMac(0, "ff:ff:ff:ff:ff:ff".into());
+        assert_eq!(Netfront::connect(0).await.unwrap_err(), bad);
+        store::write_bytes(&mac, &[0xff]);
+        assert_eq!(
+            Netfront::connect(0).await.unwrap_err(),
+            Error::BadMac(0, String::new())
+        );
+        settle().await;
+        assert_eq!(taken(), before);
+        store::write(&mac, "00:16:3e:00:00:01");
+        Netfront::connect(0).await.unwrap();
+    });
+}
+
+#[test]
+fn a_backend_that_refuses() {
+    hosted::test(async || {
+        settle().await;
+        let config = Config::default();
+        config.write_keys();
+        config.write_offers();
+        let before = taken();
+        let state = format!("{}/state", config.back());
+        store::write(&state, State::InitWait.text());
+        spawn(async move {
+            sleep(Duration::from_secs(1)).await;
+            store::write(&state, State::Closed.text());
+        });
+        assert_eq!(
+            Netfront::connect(0).await.unwrap_err(),
+            Error::BackendRefused(0, State::Closed)
+        );
+        settle().await;
+        assert_eq!(taken(), before);
+    });
+}
