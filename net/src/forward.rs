@@ -3,22 +3,11 @@
 use crate::Error;
 use alloc::format;
 use alloc::vec::Vec;
-use xenlet_kernel::cmdline;
-
-/// Where the host is to have the application's port `port`: the second half of `forward=PORT:HOSTPORT`.
-///
-/// # Errors
-/// [`Error::Word`] when a `forward=` word is not two ports.
-pub(crate) fn forward(port: u16) -> Result<Option<u16>, Error> {
-    Ok(forwards(cmdline::line())?
-        .into_iter()
-        .find_map(|(guest, host)| (guest == port).then_some(host)))
-}
 
 /// Every `forward=PORT:HOSTPORT` of `line`.
 ///
 /// # Errors
-/// As [`forward`].
+/// [`Error::Word`] when one is not two ports.
 pub(crate) fn forwards(line: &str) -> Result<Vec<(u16, u16)>, Error> {
     let words = line
         .split_ascii_whitespace()

@@ -4,13 +4,12 @@ use super::Peer;
 use super::machine::Machine;
 use crate::Error;
 use core::future::poll_fn;
-use core::net::{Ipv4Addr, SocketAddrV4};
+use core::net::{SocketAddr, SocketAddrV4};
 use core::task::{Context, Poll};
 use embedded_io_async::{ErrorType, Read, Write};
 use smoltcp::iface::SocketHandle;
 use smoltcp::socket::tcp::{RecvError, Socket, SocketBuffer, State};
 use smoltcp::socket::udp;
-use smoltcp::wire::IpAddress;
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -257,7 +256,7 @@ impl PeerUdp {
     }
 
     /// Waits for the next datagram, and who sent it.
-    pub async fn recv_from(&self) -> (Vec<u8>, SocketAddrV4) {
+    pub async fn recv_from(&self) -> (Vec<u8>, SocketAddr) {
         poll_fn(|cx| {
             let mut machine = self.machine.borrow_mut();
             let socket = machine.sockets.get_mut::<udp::Socket<'_>>(self.handle);
@@ -265,11 +264,8 @@ impl PeerUdp {
                 socket.register_recv_waker(cx.waker());
                 return Poll::Pending;
             };
-            let IpAddress::Ipv4(address) = from.endpoint.addr;
-            Poll::Ready((
-                bytes.to_vec(),
-                SocketAddrV4::new(Ipv4Addr::from(address), from.endpoint.port),
-            ))
+            let from = SocketAddr::new(from.endpoint.addr.into(), from.endpoint.port);
+            Poll::Ready((bytes.to_vec(), from))
         })
         .await
     }

@@ -2,9 +2,10 @@
 //! an echo), and for frames to be sent. Both write straight into the pages that the backend reads.
 
 use super::packet::{self, Segment};
-use smoltcp::phy::{Checksum, Device, DeviceCapabilities, Medium, RxToken, TxToken};
+use core::num::NonZeroUsize;
+use smoltcp::phy::{Checksum, Device, DeviceCapabilities, Medium, PacketMeta, RxToken, TxToken};
 use smoltcp::time::Instant;
-use xenlet_netfront::{Netfront, TxMeta};
+use xenlet_netfront::{Gso, GsoKind, Netfront, TxMeta};
 
 /// Bytes of an Ethernet header.
 pub(crate) const ETHERNET: usize = 14;
@@ -12,15 +13,25 @@ pub(crate) const ETHERNET: usize = 14;
 /// The shortest MTU that IPv4 allows (RFC 791), and the longest that a packet's length field does.
 const MTU: core::ops::RangeInclusive<usize> = 576..=65535;
 
-/// What smoltcp is told of an interface with this MTU, in bytes of an IP packet.
-fn capabilities(mtu: usize) -> DeviceCapabilities {
+/// The longest frame: an IPv4 packet says its length in 16 bits.
+const LONGEST: usize = ETHERNET + 65535;
+
+/// What smoltcp is told of a vif.
+fn capabilities(nic: &Netfront) -> DeviceCapabilities {
     let mut capabilities = DeviceCapabilities::default();
     capabilities.medium = Medium::Ethernet;
-    capabilities.max_transmission_unit = mtu.clamp(*MTU.start(), *MTU.end()) + ETHERNET;
+    capabilities.max_transmission_unit = nic.mtu().clamp(*MTU.start(), *MTU.end()) + ETHERNET;
     // Received TCP and UDP checksums are judged before: those that the backend vouches for are right or not there at
     // all (`Inner::receive`).
-    capabilities.checksum.tcp = Checksum::Tx;
     capabilities.checksum.udp = Checksum::Tx;
+    capabilities.checksum.tcp = if nic.features().tx_checksum {
+        Checksum::None
+    } else {
+        Checksum::Tx
+    };
+    if nic.features().tx_checksum && nic.features().gso_tcpv4 {
+        capabilities.segmentation.tcpv4 = NonZeroUsize::new(nic.max_frame().min(LONGEST));
+    }
     capabilities
 }
 
@@ -74,6 +85,7 @@ impl RxToken for Received<'_> {
 /// The way out.
 pub(crate) struct Outgoing<'a> {
     nic: &'a mut Netfront,
+    capabilities: DeviceCapabilities,
     /// Bytes of the longest frame.
     longest: usize,
     /// Whether a frame was not sent for lack of room.
@@ -82,6 +94,10 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) segment: Option<Segment>,
     /// Whether an ARP request was sent, so that a connection waits for the answer.
     pub(crate) asked: bool,
+    /// What smoltcp says of the packet that it is about to write; ARP it says nothing of.
+    meta: Option<PacketMeta>,
+    /// Whether packets are TCP segments, whose checksums the backend may be left to work out.
+    pub(crate) tcp: bool,
     /// Frames sent, and bytes in them.
     pub(crate) count: usize,
     pub(crate) bytes: usize,
@@ -89,13 +105,17 @@ pub(crate) struct Outgoing<'a> {
 
 impl<'a> Outgoing<'a> {
     pub(crate) fn new(nic: &'a mut Netfront) -> Self {
-        let longest = capabilities(nic.mtu()).max_transmission_unit;
+        let capabilities = capabilities(nic);
+        let large = capabilities.segmentation.tcpv4.map_or(0, NonZeroUsize::get);
         Self {
+            longest: capabilities.max_transmission_unit.max(large),
             nic,
-            longest,
+            capabilities,
             starved: false,
             segment: None,
             asked: false,
+            meta: None,
+            tcp: false,
             count: 0,
             bytes: 0,
         }
@@ -134,20 +154,44 @@ impl Device for Outgoing<'_> {
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
-        capabilities(self.nic.mtu())
+        self.capabilities.clone()
     }
 }
 
 impl TxToken for &mut Outgoing<'_> {
+    fn set_meta(&mut self, meta: PacketMeta) {
+        self.meta = Some(meta);
+    }
+
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
+        let meta = self.meta.take();
+        let blank = self.tcp && meta.is_some() && !self.capabilities.checksum.tcp.tx();
+        let size = meta.and_then(|meta| meta.segmentation_offload_size);
+        let gso = size.map(|size| Gso {
+            kind: GsoKind::TcpV4,
+            size,
+        });
         let mut f = Some(f);
         let mut seen = (None, false);
         let fill = |frame: &mut [u8]| {
             let result = f.take().map(|f| f(frame));
+            if blank {
+                packet::blank_checksum(frame);
+            }
             seen = (packet::sent(frame), packet::is_arp(frame));
             result
         };
-        let result = self.nic.transmit(len, TxMeta::default(), fill).flatten();
+        let result = self
+            .nic
+            .transmit(
+                len,
+                TxMeta {
+                    csum_blank: blank,
+                    gso,
+                },
+                fill,
+            )
+            .flatten();
         if let Some(result) = result {
             (self.segment, self.asked) = (seen.0, self.asked | seen.1);
             self.count += 1;

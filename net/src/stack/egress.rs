@@ -2,6 +2,7 @@
 
 use super::connection::Phase;
 use super::device::Outgoing;
+use super::timewait::Remains;
 use super::{Id, Inner, now};
 use crate::Error;
 use smoltcp::socket::tcp::State;
@@ -33,7 +34,10 @@ impl Inner {
         if self.interface.is_none() {
             return false;
         }
+        out.tcp = false;
         self.common_egress(out);
+        self.waits.expire(now());
+        out.tcp = true;
         self.table.enqueue_due(now());
         for _ in 0..VISITS {
             if out.starved {
@@ -92,7 +96,31 @@ impl Inner {
             }
         }
         self.after_visit(id, before);
+        if matches!(next, Next::Wait) {
+            self.let_rest(id);
+        }
         next
+    }
+
+    /// Keeps of a connection in TIME-WAIT, of which nobody will read any more, only what it takes to end it well.
+    fn let_rest(&mut self, id: Id) {
+        let Some(connection) = self.table.get(id) else {
+            return;
+        };
+        if !matches!(connection.phase, Phase::Orphan(_))
+            || connection.socket().state() != State::TimeWait
+        {
+            return;
+        }
+        if let Some((seq, ack)) = connection.last_said() {
+            let remains = Remains {
+                flow: connection.flow,
+                seq,
+                ack,
+            };
+            self.table.remove(id);
+            self.waits.add(remains, now());
+        }
     }
 
     /// Notes why a connection ended, if it did: in here that is never the peer's doing.

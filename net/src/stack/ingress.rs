@@ -40,12 +40,29 @@ impl Inner {
     }
 
     fn segment(&mut self, frame: &[u8], segment: &Segment, out: &mut Outgoing<'_>) {
-        match self.table.find(&segment.flow) {
-            Some(id) => self.deliver(id, frame, segment, out),
-            None if segment.syn && !segment.ack && !segment.rst && !segment.fin => {
-                self.syn(frame, segment, out)
+        out.tcp = true;
+        if let Some(id) = self.table.find(&segment.flow) {
+            return self.deliver(id, frame, segment, out);
+        }
+        let begins = segment.syn && !segment.ack && !segment.rst && !segment.fin;
+        match self.waits.find(&segment.flow) {
+            Some(_) if begins => self.waits.remove(&segment.flow),
+            Some(remains) => {
+                // A reset must not end the wait (RFC 1337), and acknowledgements end here.
+                if (segment.fin || segment.len > 0)
+                    && !segment.rst
+                    && let Some(to) = packet::source(frame)
+                {
+                    remains.acknowledge(self.mac, to, out);
+                }
+                return;
             }
-            None => self.nobodys(frame, out),
+            None => {}
+        }
+        if begins {
+            self.syn(frame, segment, out)
+        } else {
+            self.nobodys(frame, out)
         }
     }
 

@@ -23,6 +23,7 @@ mod ingress;
 mod packet;
 mod sockets;
 pub(crate) mod table;
+mod timewait;
 mod udp;
 
 pub(crate) use driver::drive;
@@ -39,6 +40,7 @@ use smoltcp::iface::{Interface, SocketSet};
 use smoltcp::time::Instant;
 use smoltcp::wire::EthernetAddress;
 use table::{Id, Table};
+use timewait::TimeWait;
 use xenlet_kernel::run::Notify;
 use xenlet_kernel::time;
 
@@ -63,6 +65,7 @@ struct Inner {
     mac: EthernetAddress,
     mtu: usize,
     table: Table,
+    waits: TimeWait,
     /// The sockets that are few, and searched: DHCP and UDP.
     common: SocketSet<'static>,
     /// Whether one of them may have something to send.
@@ -103,6 +106,7 @@ impl Stack {
             mac: EthernetAddress([0; 6]),
             mtu: 0,
             table: Table::new(shared.key),
+            waits: TimeWait::new(shared.key),
             common,
             common_is_due: true,
             common_deadline: None,

@@ -145,6 +145,33 @@ pub(crate) fn sent(frame: &[u8]) -> Option<Segment> {
     Some(numbers(&tcp, flow))
 }
 
+/// Leaves the checksum of a TCP segment of ours, in a packet without options, to the backend: it finds the sum of the
+/// pseudo-header where the checksum will be (Xen's `netif.h`: `csum_blank`).
+pub(crate) fn blank_checksum(frame: &mut [u8]) {
+    const ADDRESSES: core::ops::Range<usize> = 26..34;
+    const TCP: usize = 34;
+    let Some(addresses) = frame.get(ADDRESSES) else {
+        return;
+    };
+    let words = addresses
+        .chunks_exact(2)
+        .map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])));
+    let length = u32::try_from(frame.len() - TCP).unwrap_or(u32::MAX);
+    let mut sum = words.sum::<u32>() + u32::from(u8::from(IpProtocol::Tcp)) + length;
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    let sum = u16::try_from(sum).unwrap_or(u16::MAX);
+    TcpPacket::new_unchecked(&mut frame[TCP..]).set_checksum(sum);
+}
+
+/// The Ethernet address that a frame came from.
+pub(crate) fn source(frame: &[u8]) -> Option<EthernetAddress> {
+    EthernetFrame::new_checked(frame)
+        .ok()
+        .map(|frame| frame.src_addr())
+}
+
 /// Whether a frame is an ARP request of our own.
 pub(crate) fn is_arp(frame: &[u8]) -> bool {
     EthernetFrame::new_checked(frame).is_ok_and(|frame| frame.ethertype() == EthernetProtocol::Arp)

@@ -3,11 +3,10 @@
 use super::{Inner, Stack};
 use crate::Error;
 use alloc::vec::Vec;
-use core::net::{IpAddr, SocketAddr, SocketAddrV4};
+use core::net::{SocketAddr, SocketAddrV4};
 use core::task::{Context, Poll};
 use smoltcp::iface::SocketHandle;
 use smoltcp::socket::udp::{PacketBuffer, PacketMetadata, SendError, Socket};
-use smoltcp::wire::IpAddress;
 
 /// Datagrams that wait in each direction at most, and their bytes.
 const DATAGRAMS: usize = 32;
@@ -63,10 +62,9 @@ impl Stack {
         };
         let count = bytes.len().min(buf.len());
         buf[..count].copy_from_slice(&bytes[..count]);
-        let IpAddress::Ipv4(address) = from.endpoint.addr;
         Poll::Ready((
             count,
-            SocketAddr::new(IpAddr::V4(address), from.endpoint.port),
+            SocketAddr::new(from.endpoint.addr.into(), from.endpoint.port),
         ))
     }
 

@@ -9,6 +9,7 @@ pub use udp::UdpSocket;
 use crate::{Cidr, Error, InterfaceInfo, Source, Stats, forward};
 use core::net::{Ipv4Addr, SocketAddr};
 use std::io;
+use xenlet_kernel::cmdline;
 
 /// Does nothing here: the host's network is up.
 ///
@@ -40,9 +41,17 @@ pub fn interfaces() -> alloc::vec::Vec<InterfaceInfo> {
     }]
 }
 
+/// The port of the host's that `forward=` names for the application's `port`.
+fn host_port(port: u16) -> Result<Option<u16>, Error> {
+    let forwards = forward::forwards(cmdline::line())?;
+    Ok(forwards
+        .into_iter()
+        .find_map(|(guest, host)| (guest == port).then_some(host)))
+}
+
 /// Where the host is asked for the application's port `port`.
 fn place(port: u16) -> Result<SocketAddr, Error> {
-    Ok(match forward::forward(port)? {
+    Ok(match host_port(port)? {
         Some(host_port) => SocketAddr::from((Ipv4Addr::LOCALHOST, host_port)),
         None => SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)),
     })
