@@ -121,8 +121,9 @@ pub(crate) fn grant_frame(index: u32) -> Option<NonNull<EntryV1>> {
     if core::hint::black_box(&op).status != 0 || frame == 0 {
         return None;
     }
-    let page =
-        NonNull::from(&mut *core::mem::ManuallyDrop::new(Page::new().ok()?)).cast::<EntryV1>();
+    // Given up: its address shows the table's frame from now on.
+    let mut page = core::mem::ManuallyDrop::new(Page::new().ok()?);
+    let page = NonNull::from(&mut **page).cast::<EntryV1>();
     // SAFETY: the page is ours and is never used as memory of the heap again.
     unsafe { hypercall::update_va_mapping(page.addr().get(), frame << 12 | pagetable::DATA) }
         .ok()?;

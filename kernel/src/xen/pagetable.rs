@@ -47,6 +47,11 @@ pub(super) fn image() -> (usize, usize, usize) {
     )
 }
 
+/// Whether the image's code is at `address`.
+pub(super) fn is_code(address: u64) -> bool {
+    (VIRT_BASE as u64..image().0 as u64).contains(&address)
+}
+
 /// The machine frame of our page `pfn`.
 pub(super) fn mfn(pfn: Pfn) -> Mfn {
     let info = boot::info();

@@ -3,7 +3,7 @@
 //! Xen pushes `rcx` and `r11` below the processor's own frame, on the stack that was in use (`xen/arch-x86/xen.h`).
 //! `cargo xtask symbolize` turns the addresses of a report into functions and lines.
 
-use super::{hypercall, shared};
+use super::{hypercall, pagetable, shared};
 use crate::console;
 use core::arch::{asm, global_asm};
 use core::fmt;
@@ -124,9 +124,14 @@ extern "C" fn report(frame: &Frame) -> ! {
         false => (None, &frame.rest[..5]),
     };
     let (rip, rflags, rsp) = (rest[0], rest[2], rest.get(3).copied().unwrap_or(0));
+    // A jump to where no code is leaves the caller's address on top of the stack.
+    let jumped = !pagetable::is_code(rip);
     crash(
-        rip,
-        frame.rbp,
+        Place {
+            rip,
+            rbp: frame.rbp,
+            rsp: jumped.then_some(rsp),
+        },
         |out| {
             let name = name(frame.vector);
             match (frame.vector, error) {
@@ -182,8 +187,11 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
         asm!("lea {}, [rip]", "mov {}, rbp", out(reg) rip, out(reg) rbp, options(nomem, nostack, preserves_flags))
     };
     crash(
-        rip,
-        rbp,
+        Place {
+            rip,
+            rbp,
+            rsp: None,
+        },
         |out| match info.location() {
             Some(at) => out(format_args!(
                 "panicked at {}:{}:{}: {}",
@@ -200,11 +208,19 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
 
 static CRASHING: AtomicBool = AtomicBool::new(false);
 
-/// Says what happened (`what`, once), where (`rip`), with what in the registers, and by which calls (from `rbp`), and
-/// ends the domain as crashed.
-fn crash(
+/// Where a crash happened.
+struct Place {
     rip: u64,
+    /// The innermost frame.
     rbp: u64,
+    /// The top of the stack, if the caller's address is there and not yet in a frame.
+    rsp: Option<u64>,
+}
+
+/// Says what happened (`what`, once), where, with what in the registers, and by which calls, and ends the domain as
+/// crashed.
+fn crash(
+    Place { rip, rbp, rsp }: Place,
     what: impl Fn(&dyn Fn(fmt::Arguments<'_>)),
     registers: impl Fn(&dyn Fn(fmt::Arguments<'_>)),
 ) -> ! {
@@ -214,7 +230,7 @@ fn crash(
         console::write_line(format_args!("*** at rip {rip:#018x}, build {}", BuildId));
         registers(&|text| console::write_line(format_args!("***   {text}")));
         console::write_line(format_args!("***   #0 {rip:#018x}"));
-        backtrace(rbp, |number, address| {
+        backtrace(rbp, rsp, |number, address| {
             console::write_line(format_args!("***   #{number} {address:#018x}"));
         });
         console::write_line(format_args!(
@@ -233,26 +249,43 @@ unsafe extern "C" {
 
 /// Walks the chain of frame pointers: each frame is the caller's `rbp` and the address to return to. What is not on
 /// the stack, or does not lead upwards, ends the walk.
-fn backtrace(mut rbp: u64, mut line: impl FnMut(u32, u64)) {
-    let stack =
-        (&raw const _stack_bottom).addr() as u64..((&raw const _stack_top).addr() - 16) as u64;
-    for number in 1..64 {
-        if !stack.contains(&rbp) || !rbp.is_multiple_of(8) {
+fn backtrace(mut rbp: u64, rsp: Option<u64>, mut line: impl FnMut(u32, u64)) {
+    let mut number = 0;
+    let mut line = |address| {
+        number += 1;
+        line(number, address);
+    };
+    if let Some(caller) = rsp.and_then(stack_word) {
+        line(caller);
+    }
+    for _ in 0..64 {
+        let (Some(caller), Some(address)) = (stack_word(rbp), stack_word(rbp + 8)) else {
             return;
-        }
-        #[allow(clippy::cast_possible_truncation, reason = "64 bits both")]
-        let frame = core::ptr::with_exposed_provenance::<[u64; 2]>(rbp as usize);
-        // SAFETY: just checked to be on the stack, which is mapped.
-        let [caller, address] = unsafe { frame.read_volatile() };
+        };
         if address == 0 {
             return;
         }
-        line(number, address);
+        line(address);
         if caller <= rbp {
             return;
         }
         rbp = caller;
     }
+}
+
+/// The word at `address`, if that is on the stack.
+fn stack_word(address: u64) -> Option<u64> {
+    let (bottom, top) = (
+        (&raw const _stack_bottom).addr(),
+        (&raw const _stack_top).addr(),
+    );
+    let address = usize::try_from(address).ok()?;
+    if address < bottom || address > top - 8 || !address.is_multiple_of(8) {
+        return None;
+    }
+    let word = core::ptr::with_exposed_provenance::<u64>(address);
+    // SAFETY: just checked to be on the stack, which is mapped.
+    Some(unsafe { word.read_volatile() })
 }
 
 /// The image's build id, from the linker's note: a head of 16 bytes (`4, 20, 3, "GNU"`), then 20 bytes.
