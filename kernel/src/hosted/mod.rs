@@ -21,7 +21,6 @@ use crate::shutdown::Reason;
 use crate::time::{Duration, Instant};
 use crate::{run, timeline};
 use std::cell::{Cell, RefCell};
-use std::sync::{Arc, Mutex};
 
 /// The domain in which the hosted backends are.
 pub const DOM0: DomId = DomId(0);
@@ -155,24 +154,14 @@ pub fn run<T: Send + 'static>(
     main: impl AsyncFnOnce() -> T + Send + 'static,
 ) -> Ended<T> {
     let domain = move || {
-        boot(config);
-        let value = Arc::new(Mutex::new(None));
-        let place = Arc::clone(&value);
-        let reason = run::run(async move {
-            let value = main().await;
-            if let Ok(mut place) = place.lock() {
-                *place = Some(value);
-            }
-        });
-        crate::console::drain();
-        let console = console_text();
-        teardown();
-        let value = value.lock().ok().and_then(|mut v| v.take());
-        Ended {
-            reason,
-            value,
-            console,
+        let life = std::panic::AssertUnwindSafe(|| live(config, main));
+        let ended = std::panic::catch_unwind(life);
+        if ended.is_err() {
+            eprintln!("the domain's console:\n{}", console_text());
         }
+        // Now, while the thread's state is whole: a page or a port dropped later would not find its tables.
+        teardown();
+        ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     };
     match std::thread::Builder::new()
         .name("domain".into())
@@ -182,6 +171,20 @@ pub fn run<T: Send + 'static>(
         Ok(Ok(ended)) => ended,
         Ok(Err(panic)) => std::panic::resume_unwind(panic),
         Err(e) => panic!("no thread for a hosted domain: {e}"),
+    }
+}
+
+/// A domain's life, on the thread that it has to itself.
+fn live<T: 'static>(config: Config, main: impl AsyncFnOnce() -> T + 'static) -> Ended<T> {
+    boot(config);
+    let value = std::rc::Rc::new(Cell::new(None));
+    let place = std::rc::Rc::clone(&value);
+    let reason = run::run(async move { place.set(Some(main().await)) });
+    crate::console::drain();
+    Ended {
+        reason,
+        value: value.take(),
+        console: console_text(),
     }
 }
 

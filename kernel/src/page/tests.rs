@@ -70,3 +70,27 @@ fn a_revoked_grant_is_of_no_use() {
         assert!(hosted::map_grant(gref, false).is_err());
     });
 }
+
+/// A backend that holds a page of the guest's for ever.
+struct Holds(#[expect(dead_code, reason = "held")] hosted::MappedPage);
+
+impl hosted::Backend for Holds {
+    fn poll(&mut self) -> bool {
+        false
+    }
+}
+
+#[test]
+#[should_panic(expected = "on purpose")]
+fn a_panic_while_pages_are_shared_is_that_panic() {
+    hosted::test(async || {
+        let shared = Page::new().unwrap().share(hosted::DOM0).unwrap();
+        let mapped = hosted::map_grant(shared.gref(), true).unwrap();
+        hosted::add_backend(Box::new(Holds(mapped)));
+        crate::run::spawn(async move {
+            crate::time::sleep(crate::time::Duration::from_secs(1)).await;
+            drop(shared);
+        });
+        panic!("on purpose");
+    });
+}
