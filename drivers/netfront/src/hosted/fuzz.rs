@@ -35,9 +35,9 @@ pub fn fuzz(data: &[u8]) {
             if let Ok(vif) = Netfront::connect(0).await {
                 live(vif, &netback).await;
             }
+            // A connection that was dropped is closed in the background.
+            sleep(Duration::from_secs(20)).await;
         }
-        // A connection that was dropped is closed in the background.
-        sleep(Duration::from_secs(60)).await;
         let after = (grant::usage().0, store::watches(), hosted::ports());
         assert_eq!((after.1, after.2), (before.1, before.2), "watches, ports");
         let (lost, kept) = (after.0 - before.0, netback.kept());
