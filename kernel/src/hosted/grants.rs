@@ -146,8 +146,10 @@ impl AsRef<Window> for MappedPage {
 
 impl Drop for MappedPage {
     fn drop(&mut self) {
-        machine(|m| {
-            let mut tables = m.grants.borrow_mut();
+        // A domain that panicked takes its backends with it; there are no tables any more then.
+        let _ = super::MACHINE.try_with(|machine| {
+            let Some(machine) = machine.get() else { return };
+            let mut tables = machine.grants.borrow_mut();
             let left = tables.mapped.get_mut(&self.gref.0).map_or(0, |n| {
                 *n = n.saturating_sub(1);
                 *n
