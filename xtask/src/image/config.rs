@@ -12,7 +12,8 @@ name = "{name}"
 # Paravirtual: no emulated devices, no firmware, and no processor features for virtualisation needed.
 type = "pv"
 
-# The image, found from the folder in which xl is started.
+# The image, found from the folder in which xl is started. To build the guest anew after `xl reboot`, xl looks from /:
+# where that matters, write the whole path here, or: xl create unikernel.cfg "kernel='$PWD/unikernel.elf'"
 kernel = "unikernel.elf"
 
 # MiB of memory. The image and its buffers fit in 8; what is not touched costs no time at boot.

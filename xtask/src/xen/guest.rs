@@ -87,7 +87,9 @@ impl Guest {
         let log = xen.console_file(&name);
         let console = Console::new(log.clone());
         let dom0 = xen.dom0();
-        dom0.run(&format!("cd '{there}' && xl create unikernel.cfg{words}"))
+        // The whole path of the image: after `xl reboot`, xl looks for it from /.
+        let create = format!("xl create unikernel.cfg 'kernel=\"{there}/unikernel.elf\"'{words}");
+        dom0.run(&format!("cd '{there}' && {create}"))
             .with_context(|| format!("cannot create the guest {name}"))?;
         if matches!(xen, Xen::Local) {
             // Here xenconsoled may keep no logs: a console of our own does.
