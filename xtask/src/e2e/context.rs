@@ -59,7 +59,16 @@ impl<'x> Context<'x> {
             name: Some(format!("e2e-{number}")),
             ..settings
         };
-        let guest = Guest::create(self.xen, &self.image, &settings)?;
+        self.create(&settings)
+    }
+
+    fn create(&mut self, settings: &Settings) -> Result<Guest> {
+        // One of the same name may be left of a run that was cut short.
+        let name = settings.name.as_deref().unwrap_or_default();
+        self.xen
+            .dom0()
+            .run(&format!("xl destroy '{name}' 2>/dev/null || true"))?;
+        let guest = Guest::create(self.xen, &self.image, settings)?;
         self.guests.push(guest.clone());
         Ok(guest)
     }
@@ -98,8 +107,7 @@ impl<'x> Context<'x> {
                 name: Some("e2e-shared".into()),
                 ..Settings::default()
             };
-            let guest = Guest::create(self.xen, &self.image, &settings)?;
-            self.guests.push(guest.clone()); // until it is known to work
+            let guest = self.create(&settings)?; // one of the test's, until it is known to work
             let address = guest.address(BOOT)?;
             self.shared = Some(self.serve(guest, address)?);
             self.guests.pop();
