@@ -149,18 +149,19 @@ fn frame(line: &str) -> Option<(u32, u64)> {
     Some((number.parse().ok()?, u64::from_str_radix(address, 16).ok()?))
 }
 
-/// A path as people read it: within the project, or from the crate's folder on.
+/// A path as people read it: within the project, or from the crate's folder on. Images name both relatively already
+/// (`registry/<index>/<crate>/…`), programs of this machine by whole paths.
 fn short(path: &str) -> &str {
     let root = project::root();
     if let Some(inside) = root.to_str().and_then(|root| path.strip_prefix(root)) {
         return inside.trim_start_matches('/');
     }
-    match path.find("/registry/src/") {
-        Some(found) => path[found + "/registry/src/".len()..]
-            .split_once('/')
-            .map_or(path, |(_, inside)| inside),
-        None => path,
-    }
+    let in_registry = path
+        .strip_prefix("registry/")
+        .or_else(|| path.split_once("/registry/src/").map(|(_, rest)| rest));
+    in_registry
+        .and_then(|rest| rest.split_once('/'))
+        .map_or(path, |(_, inside)| inside)
 }
 
 #[cfg(test)]
@@ -185,6 +186,10 @@ mod tests {
         assert_eq!(short(&own), "kernel/src/run.rs");
         assert_eq!(
             short("/x/registry/src/index-1/smoltcp-0.14.0/src/lib.rs"),
+            "smoltcp-0.14.0/src/lib.rs"
+        );
+        assert_eq!(
+            short("registry/index-1/smoltcp-0.14.0/src/lib.rs"),
             "smoltcp-0.14.0/src/lib.rs"
         );
         assert_eq!(
