@@ -139,16 +139,14 @@ pub(crate) async fn connect(number: u32) -> Result<Netfront, Error> {
     })
 }
 
-/// Brings both ends to where a handshake begins, whatever came before.
+/// Brings the backend to where a handshake begins, also from where an earlier life of ours left it.
 async fn begin(number: u32, frontend: &mut Frontend) -> Result<(), Error> {
-    let store = |e| Error::Store(number, e);
     let ours: String = frontend.read("state").await.unwrap_or_default();
     if State::from_text(&ours) != State::Initialising {
-        part(frontend).await;
         frontend
             .publish(&[], State::Initialising)
             .await
-            .map_err(store)?;
+            .map_err(|e| Error::Store(number, e))?;
     }
     reach(number, frontend, State::InitWait).await
 }

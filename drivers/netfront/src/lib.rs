@@ -296,8 +296,8 @@ impl Netfront {
     /// Ready when frames may have come, when there may be room to send after there was none, and when the link is down.
     /// Otherwise whoever waits is woken by the next of these. Flushes first, so that nothing is left behind.
     pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.flush();
         loop {
+            self.flush();
             let Some(data) = self.data.as_mut() else {
                 return Poll::Ready(());
             };
@@ -309,15 +309,13 @@ impl Netfront {
                     return Poll::Ready(());
                 }
             }
-            if self.control.changed.poll_notified(cx).is_ready() {
-                self.retire();
-                return Poll::Ready(());
-            }
-            // An event from before the rings were looked at: look again.
-            if data.channels.poll_event(cx).is_pending() {
+            // Whatever is already set is from before the rings were looked at: look again.
+            let event = data.channels.poll_event(cx).is_ready();
+            let changed = self.control.changed.poll_notified(cx).is_ready();
+            if !event && !changed {
                 return Poll::Pending;
             }
-            self.stats.events += 1;
+            self.stats.events += u64::from(event);
         }
     }
 

@@ -26,11 +26,15 @@ mod netback;
 pub mod offload;
 mod pcap;
 mod port;
+#[cfg(target_os = "linux")]
+mod tap;
 mod wire;
 
 pub use fuzz::fuzz;
 pub use netback::Counts;
 pub use pcap::Tee;
+#[cfg(target_os = "linux")]
+pub use tap::Tap;
 pub use wire::{Frame, Pair, Wire, pair};
 
 use netback::Netback;

@@ -167,3 +167,6 @@ fn renumber(bytes: &mut [u8], layout: &Layout, index: usize, done: usize) {
     let seq = u32::from_be_bytes(seq).wrapping_add(done);
     bytes[at..at + 4].copy_from_slice(&seq.to_be_bytes());
 }
+
+#[cfg(test)]
+mod tests;

@@ -298,7 +298,7 @@ fn lies_are_told_without_end_and_logged_with_one() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(150))]
 
     /// Whatever a netback does.
     #[test]
