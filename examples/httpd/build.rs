@@ -1,4 +1,5 @@
 //! Makes the site part of the program: the folder that `XENLET_SITE` names, or `site/`.
+#![forbid(unsafe_code)]
 
 fn main() {
     xenlet_fs_static_build::embed("site");

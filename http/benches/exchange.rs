@@ -1,6 +1,7 @@
 //! What one exchange costs: pipelined requests out of memory, replies into nothing.
 //!
 //! `cargo bench -p xenlet-http` prints nanoseconds a request, the best of several runs; a name behind `--` chooses one.
+#![forbid(unsafe_code)]
 
 use core::convert::Infallible;
 use core::time::Duration;

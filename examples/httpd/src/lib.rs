@@ -4,8 +4,8 @@
 //! accept connections on port 80, one task for each, and answer from the table ([`site`]). `/status` shows the guest
 //! itself ([`status`]).
 //!
-//! Words on the command line, besides those of the kernel and the network: `crash=null` and `crash=panic` make it
-//! crash a second after its start, for tests of what a crash looks like.
+//! Words on the command line, besides those of the kernel and the network: `crash=null`, `crash=code`, `crash=data`
+//! and `crash=panic` make it crash a second after its start, for tests of what a crash looks like.
 #![cfg_attr(xenlet = "xen", no_std)]
 #![forbid(unsafe_code)]
 

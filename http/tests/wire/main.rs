@@ -1,4 +1,5 @@
 //! Whole connections over a stream in memory: bytes in, bytes out.
+#![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "a test that fails says so by panicking")]
 
 mod conformance;
