@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use xenlet_kernel::time::{Duration, Instant, now};
-use xenlet_netfront::hosted::{Frame, Wire};
+use xenlet_netfront::hosted::{Frame, Wire, offload};
 
 /// What goes wrong, in frames of a thousand.
 #[derive(Clone, Copy, Debug, Default)]
@@ -83,8 +83,11 @@ impl<W: Wire> Faulty<W> {
 
 impl<W: Wire> Wire for Faulty<W> {
     fn send(&mut self, frame: Frame) {
-        let arrivals = self.suffer(frame);
-        self.from_guest.extend(arrivals);
+        // What the guest leaves to the host is done before anything can go wrong.
+        for frame in offload::finish(frame) {
+            let arrivals = self.suffer(frame);
+            self.from_guest.extend(arrivals);
+        }
     }
 
     fn recv(&mut self) -> Option<Frame> {

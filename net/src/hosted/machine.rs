@@ -27,6 +27,10 @@ pub(super) struct Machine {
     pub(super) frames: Frames,
     /// What DHCP gives the guest; `None` is no answer.
     pub(super) lease: Option<Lease>,
+    /// Whether the wire is cut.
+    pub(super) cut: bool,
+    /// How many more frames of the guest's get lost.
+    pub(super) lose: usize,
     /// Every frame of the guest's, as long as somebody wants them.
     pub(super) heard: Option<Vec<Vec<u8>>>,
     pub(super) next_port: u16,
@@ -55,6 +59,8 @@ impl Machine {
             sockets: SocketSet::new(Vec::new()),
             frames,
             lease,
+            cut: false,
+            lose: 0,
             heard: None,
             next_port: 40_000,
             orphans: Vec::new(),
@@ -63,6 +69,10 @@ impl Machine {
 
     /// Takes a frame of the guest's.
     pub(super) fn hear(&mut self, frame: Vec<u8>) {
+        if self.cut || self.lose > 0 {
+            self.lose = self.lose.saturating_sub(1);
+            return;
+        }
         if let Some(heard) = &mut self.heard {
             heard.push(frame.clone());
         }

@@ -86,7 +86,20 @@ impl Peer {
     /// # Errors
     /// [`Error::Refused`], [`Error::Reset`].
     pub async fn connect(&self, port: u16) -> Result<PeerStream, Error> {
-        stream::connect(self, SocketAddrV4::new(self.guest, port)).await
+        let from = {
+            let mut machine = self.machine.borrow_mut();
+            machine.next_port = machine.next_port.checked_add(1).unwrap_or(40_000);
+            machine.next_port
+        };
+        self.connect_from(from, port).await
+    }
+
+    /// Connects from a port of the peer's to a port of the guest.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect); [`Error::Unaddressable`] for port 0.
+    pub async fn connect_from(&self, from: u16, port: u16) -> Result<PeerStream, Error> {
+        stream::connect(self, from, SocketAddrV4::new(self.guest, port)).await
     }
 
     /// Takes connections of the guest's to `port`.
@@ -97,6 +110,16 @@ impl Peer {
     /// Takes datagrams of the guest's to `port`.
     pub fn udp(&self, port: u16) -> PeerUdp {
         PeerUdp::new(self, port)
+    }
+
+    /// Cuts the wire, so that frames of both sides vanish, or mends it.
+    pub fn set_cut(&self, cut: bool) {
+        self.machine.borrow_mut().cut = cut;
+    }
+
+    /// Loses the guest's next `count` frames.
+    pub fn lose(&self, count: usize) {
+        self.machine.borrow_mut().lose = count;
     }
 
     /// Puts a frame on the wire to the guest, whatever it is.
@@ -149,6 +172,9 @@ impl Wire for PeerWire {
         let mut machine = self.0.borrow_mut();
         if machine.frames.to_guest.is_empty() {
             machine.turn();
+        }
+        if machine.cut {
+            machine.frames.to_guest.clear();
         }
         machine.frames.to_guest.pop_front().map(Frame::from)
     }

@@ -31,14 +31,12 @@ fn socket() -> Socket<'static> {
     socket
 }
 
-/// Connects to `to`.
-pub(super) async fn connect(peer: &Peer, to: SocketAddrV4) -> Result<PeerStream, Error> {
+/// Connects from port `from` to `to`.
+pub(super) async fn connect(peer: &Peer, from: u16, to: SocketAddrV4) -> Result<PeerStream, Error> {
     let stream = {
         let mut machine = peer.machine.borrow_mut();
         let machine = &mut *machine;
         let mut socket = socket();
-        machine.next_port = machine.next_port.checked_add(1).unwrap_or(40_000);
-        let from = machine.next_port;
         let context = machine.interface.context();
         socket
             .connect(context, (*to.ip(), to.port()), from)

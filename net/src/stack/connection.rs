@@ -1,7 +1,7 @@
 //! One TCP connection: smoltcp's socket for it, in a set of its own, and what the stack knows beside it.
 
 use super::backlog::Backlog;
-use super::packet::{Flow, Segment};
+use super::packet::{Flow, Segment, is_after};
 use crate::Error;
 use alloc::collections::TryReserveError;
 use alloc::rc::Rc;
@@ -112,14 +112,18 @@ impl Connection {
     /// kilobytes in flight, a fifth of what RFC 6928 allows, which would cost most web pages a round trip or two; a
     /// connection on which nothing is lost has no use for one.
     pub(crate) fn note_sent(&mut self, segment: &Segment) -> bool {
-        let end = segment
-            .end()
-            .wrapping_add(u32::from(segment.syn) + u32::from(segment.fin));
+        let numbered = u32::from(segment.syn) + u32::from(segment.fin);
         let (highest, _) = self.sent.unwrap_or((segment.seq, 0));
-        // A keep-alive repeats one byte that was acknowledged: it is no sign of a loss.
-        let again = segment.len > 1 && is_after(highest, segment.seq);
+        // A single byte may be a keep-alive or a probe of a closed window, which are sent again without a loss.
+        let counts = segment.len > 1 || numbered > 0;
+        let again = counts && is_after(highest, segment.seq);
+        let end = segment.end().wrapping_add(numbered);
         self.sent = Some((
-            if is_after(end, highest) { end } else { highest },
+            if counts && is_after(end, highest) {
+                end
+            } else {
+                highest
+            },
             segment.ack_seq,
         ));
         if again && self.socket().congestion_control() == CongestionControl::None {
@@ -129,7 +133,7 @@ impl Connection {
         again
     }
 
-    /// The sequence number and the acknowledgement of a segment that repeats what was said last.
+    /// The highest sequence number that was sent, and the latest acknowledgement.
     pub(crate) fn last_said(&self) -> Option<(u32, u32)> {
         self.sent
     }
@@ -158,11 +162,6 @@ impl Connection {
 pub(crate) struct Sizes {
     pub(crate) rx: usize,
     pub(crate) tx: usize,
-}
-
-/// Whether sequence number `a` comes after `b`.
-fn is_after(a: u32, b: u32) -> bool {
-    a.wrapping_sub(b).cast_signed() > 0
 }
 
 fn buffer(len: usize) -> Result<SocketBuffer<'static>, TryReserveError> {

@@ -98,6 +98,8 @@ pub(crate) struct Outgoing<'a> {
     meta: Option<PacketMeta>,
     /// Whether packets are TCP segments, whose checksums the backend may be left to work out.
     pub(crate) tcp: bool,
+    /// The highest sequence number that the connection has sent, if it has.
+    pub(crate) highest: Option<u32>,
     /// Frames sent, and bytes in them.
     pub(crate) count: usize,
     pub(crate) bytes: usize,
@@ -116,6 +118,7 @@ impl<'a> Outgoing<'a> {
             asked: false,
             meta: None,
             tcp: false,
+            highest: None,
             count: 0,
             bytes: 0,
         }
@@ -175,6 +178,9 @@ impl TxToken for &mut Outgoing<'_> {
         let mut seen = (None, false);
         let fill = |frame: &mut [u8]| {
             let result = f.take().map(|f| f(frame));
+            if let Some(highest) = self.highest.filter(|_| self.tcp) {
+                packet::move_up(frame, highest);
+            }
             if blank {
                 packet::blank_checksum(frame);
             }

@@ -51,7 +51,7 @@ impl Stack {
         inner.attach(nic);
         log::info!(
             target: "net",
-            "vif{}: link is up, address {}, MTU {}", self.number, inner.mac, inner.mtu
+            "vif{}: link is up, address {}, MTU {}", self.number, Colons(inner.mac), inner.mtu
         );
         if !inner.shared.linked.replace(true) {
             timeline::mark("link");
@@ -175,4 +175,14 @@ fn poll(sleep: &mut Option<Sleep>, cx: &mut Context<'_>) -> Poll<()> {
         *sleep = None;
     }
     over
+}
+
+/// A hardware address as Xen's configuration has it.
+struct Colons(EthernetAddress);
+
+impl core::fmt::Display for Colons {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let [a, b, c, d, e, g] = self.0.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
 }

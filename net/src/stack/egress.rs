@@ -17,6 +17,9 @@ const VISITS: usize = 256;
 /// How soon a connection is looked at again that says it has something to send and sends nothing.
 const STUCK: Duration = Duration::from_millis(10);
 
+/// How long a connection that is broken off may wait for its reset to be sent.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
 /// What there is to do after a look at a connection.
 enum Next {
     /// Nothing until the deadline that is noted.
@@ -69,6 +72,7 @@ impl Inner {
             self.stats.polls += 1;
             let count = out.count;
             out.segment = None;
+            out.highest = connection.last_said().map(|(highest, _)| highest);
             interface.poll_egress(now, out, &mut connection.set);
             if let Some(segment) = &out.segment
                 && connection.note_sent(segment)
@@ -140,14 +144,25 @@ impl Inner {
         self.settle(id);
     }
 
-    /// Throws away what still arrives on a connection that nobody reads, and breaks it off when its time is up.
+    /// Throws away what still arrives on a connection that nobody reads. When its time is up it is broken off, and has a
+    /// moment to say so.
     fn discard(&mut self, id: Id) {
+        let now = now();
         let Some(connection) = self.table.get_mut(id) else {
             return;
         };
         let Phase::Orphan(until) = connection.phase else {
             return;
         };
+        if now >= until && !connection.socket().is_open() {
+            return self.table.remove(id);
+        }
+        let mut next = until;
+        if now >= until {
+            connection.socket_mut().abort();
+            next = now + LAST_WORD;
+            connection.phase = Phase::Orphan(next);
+        }
         let waiting = connection.socket().recv_queue();
         if waiting > 0 {
             // In two parts where the buffer wraps around.
@@ -156,10 +171,7 @@ impl Inner {
             }
             connection.taken(waiting);
         }
-        if now() >= until && connection.socket().is_open() {
-            connection.socket_mut().abort();
-        }
-        self.table.no_later_than(id, until);
+        self.table.no_later_than(id, next);
     }
 
     /// DHCP, UDP and our own announcements.

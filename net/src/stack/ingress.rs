@@ -77,6 +77,7 @@ impl Inner {
             return;
         }
         let before = connection.socket().state();
+        out.highest = connection.last_said().map(|(highest, _)| highest);
         let mut device = Incoming::new(frame, out);
         interface.poll_ingress_single(now(), &mut device, &mut connection.set);
         if let Some(said) = out.segment.filter(|said| said.flow == segment.flow) {

@@ -6,7 +6,7 @@
 
 use smoltcp::wire::{
     ArpPacket, EthernetAddress, EthernetFrame, EthernetProtocol, IpAddress, IpProtocol,
-    Ipv4Address, Ipv4Packet, TcpPacket, UdpPacket,
+    Ipv4Address, Ipv4Packet, TcpPacket, TcpSeqNumber, UdpPacket,
 };
 
 /// The four numbers that name a TCP connection; addresses are big-endian numbers.
@@ -145,11 +145,34 @@ pub(crate) fn sent(frame: &[u8]) -> Option<Segment> {
     Some(numbers(&tcp, flow))
 }
 
-/// Leaves the checksum of a TCP segment of ours, in a packet without options, to the backend: it finds the sum of the
+/// Where the TCP header is in a packet without options, as all of ours are.
+const TCP: usize = 34;
+
+/// Makes `highest`, the highest sequence number that was sent, that of a segment of ours which has no bytes of its own.
+///
+/// smoltcp gives it the number from which it sends again after a loss. For a peer that has received more than that the
+/// segment is out of its window: it does not look at the acknowledgement, nor believe a reset (RFC 9293 §3.10.7.4), and two
+/// peers that have both lost something never hear each other again.
+pub(crate) fn move_up(frame: &mut [u8], highest: u32) {
+    let Some(segment) = sent(frame) else { return };
+    let has_number = segment.len > 0 || segment.syn || segment.fin;
+    if has_number || !is_after(highest, segment.seq) {
+        return;
+    }
+    let mut tcp = TcpPacket::new_unchecked(&mut frame[TCP..]);
+    tcp.set_seq_number(TcpSeqNumber(highest.cast_signed()));
+    tcp.fill_checksum(&segment.flow.local.into(), &segment.flow.remote.into());
+}
+
+/// Whether sequence number `a` comes after `b`.
+pub(crate) fn is_after(a: u32, b: u32) -> bool {
+    a.wrapping_sub(b).cast_signed() > 0
+}
+
+/// Leaves the checksum of a TCP segment of ours to the backend: it finds the sum of the
 /// pseudo-header where the checksum will be (Xen's `netif.h`: `csum_blank`).
 pub(crate) fn blank_checksum(frame: &mut [u8]) {
     const ADDRESSES: core::ops::Range<usize> = 26..34;
-    const TCP: usize = 34;
     let Some(addresses) = frame.get(ADDRESSES) else {
         return;
     };

@@ -1,6 +1,19 @@
 //! The stack, from the sockets down to real ring bytes, against a peer in the same thread.
 #![cfg(not(any(xenlet = "xen", xenlet = "unix")))]
-#![allow(clippy::unwrap_used, reason = "a test that fails says so by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    reason = "a test that fails says so by panicking"
+)]
 
+mod addresses;
+mod crowd;
+mod datagrams;
+mod faults;
+mod frames;
+mod garbage;
+mod links;
+mod outgoing;
 mod streams;
 mod support;
+mod waiting;
