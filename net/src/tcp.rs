@@ -92,7 +92,8 @@ impl Drop for TcpListener {
 
 /// A connection.
 ///
-/// Dropping it closes it: what was written is still sent, for a minute at most, and what still arrives is thrown away.
+/// Dropping it closes it: what was written is still sent as long as the peer takes it, and what still arrives is thrown
+/// away, for a minute at most.
 /// Reading and writing are [`embedded_io_async`]'s traits, for a stream and for a reference to one; one task may read
 /// while another writes. What is written in one go of the loop is sent together, and at once.
 ///

@@ -13,7 +13,7 @@ pub struct Faults {
     pub repeated: u64,
     /// Arrive up to 20 ms late, so behind others.
     pub late: u64,
-    /// Arrive with a byte that was changed.
+    /// Arrive with a bit that was changed, if they are IP packets: what ARP says has no checksum but Ethernet's.
     pub changed: u64,
 }
 
@@ -57,7 +57,7 @@ impl<W: Wire> Faulty<W> {
         if self.happens(self.faults.lost) {
             return Vec::new();
         }
-        if self.happens(self.faults.changed) && !frame.bytes.is_empty() {
+        if self.happens(self.faults.changed) && frame.bytes.get(12..14) == Some(&[8, 0]) {
             let place = usize::try_from(self.draw()).unwrap_or(0) % frame.bytes.len();
             frame.bytes[place] ^= 1 << (self.draw() % 8);
         }

@@ -17,8 +17,15 @@ pub(crate) const DEAD_PEER: Duration = Duration::from_secs(120);
 /// How long a connection may take to be made, from either side.
 pub(crate) const HANDSHAKE: Duration = Duration::from_secs(20);
 
-/// How long a connection may go on after the application has dropped it.
-pub(crate) const ORPHAN: Duration = Duration::from_secs(60);
+/// How long a connection that the application has dropped waits for the peer to take something of the `left` bytes, or, if
+/// there are none, to end its half too.
+pub(crate) const fn patience(left: usize) -> Duration {
+    if left > 0 {
+        DEAD_PEER
+    } else {
+        Duration::from_secs(60)
+    }
+}
 
 /// Whose a connection is.
 #[derive(Clone, Debug)]
@@ -29,8 +36,13 @@ pub(crate) enum Phase {
     HalfOpen(Rc<Backlog>),
     /// Nobody's yet: waits to be accepted.
     Waiting(Rc<Backlog>),
-    /// Nobody's any more: sends what is left until then at the latest.
-    Orphan(Instant),
+    /// Nobody's any more: sends what is left.
+    Orphan {
+        /// Until then at the latest.
+        until: Instant,
+        /// Bytes that the peer had not taken at the last look.
+        left: usize,
+    },
 }
 
 /// One connection.

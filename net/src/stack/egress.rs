@@ -1,6 +1,6 @@
 //! Frames out.
 
-use super::connection::Phase;
+use super::connection::{Phase, patience};
 use super::device::Outgoing;
 use super::timewait::Remains;
 use super::{Id, Inner, now};
@@ -111,7 +111,7 @@ impl Inner {
         let Some(connection) = self.table.get(id) else {
             return;
         };
-        if !matches!(connection.phase, Phase::Orphan(_))
+        if !matches!(connection.phase, Phase::Orphan { .. })
             || connection.socket().state() != State::TimeWait
         {
             return;
@@ -151,18 +151,23 @@ impl Inner {
         let Some(connection) = self.table.get_mut(id) else {
             return;
         };
-        let Phase::Orphan(until) = connection.phase else {
+        let Phase::Orphan { mut until, left } = connection.phase else {
             return;
         };
         if now >= until && !connection.socket().is_open() {
             return self.table.remove(id);
         }
-        let mut next = until;
-        if now >= until {
+        let queued = connection.socket().send_queue();
+        if queued < left {
+            until = now + patience(queued);
+        } else if now >= until {
             connection.socket_mut().abort();
-            next = now + LAST_WORD;
-            connection.phase = Phase::Orphan(next);
+            until = now + LAST_WORD;
         }
+        connection.phase = Phase::Orphan {
+            until,
+            left: queued,
+        };
         let waiting = connection.socket().recv_queue();
         if waiting > 0 {
             // In two parts where the buffer wraps around.
@@ -171,7 +176,7 @@ impl Inner {
             }
             connection.taken(waiting);
         }
-        self.table.no_later_than(id, next);
+        self.table.no_later_than(id, until);
     }
 
     /// DHCP, UDP and our own announcements.

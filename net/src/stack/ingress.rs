@@ -172,7 +172,7 @@ impl Inner {
                     self.table.remove(id);
                 }
             },
-            Phase::Orphan(_) if over => self.table.remove(id),
+            Phase::Orphan { .. } if over => self.table.remove(id),
             Phase::Held | Phase::Waiting(_) if over => self.table.unmap(id),
             _ => {}
         }

@@ -1,6 +1,6 @@
 //! What streams do with their connections.
 
-use super::connection::{Connection, ORPHAN, Phase};
+use super::connection::{Connection, Phase, patience};
 use super::packet::Flow;
 use super::{Id, Inner, Stack, now};
 use crate::Error;
@@ -175,8 +175,9 @@ impl Stack {
             return;
         };
         connection.socket_mut().close();
-        let until = now() + ORPHAN;
-        connection.phase = Phase::Orphan(until);
+        let left = connection.socket().send_queue();
+        let until = now() + patience(left);
+        connection.phase = Phase::Orphan { until, left };
         inner.table.no_later_than(id, until);
         inner.table.enqueue(id);
         inner.settle(id);
@@ -222,7 +223,10 @@ impl Stack {
             if let Phase::HalfOpen(theirs) | Phase::Waiting(theirs) = &connection.phase
                 && alloc::rc::Rc::ptr_eq(theirs, backlog)
             {
-                connection.phase = Phase::Orphan(now());
+                connection.phase = Phase::Orphan {
+                    until: now(),
+                    left: 0,
+                };
                 inner.table.enqueue(id);
             }
         }

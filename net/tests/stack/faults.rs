@@ -92,9 +92,9 @@ fn both_sides_begin_again() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
-    fn any_bad_wire(lost in 0_u64..80, repeated in 0_u64..200, late in 0_u64..300, changed in 0_u64..50, seed: u64) {
+    fn any_bad_wire(lost in 0_u64..30, repeated in 0_u64..200, late in 0_u64..300, changed in 0_u64..50, seed: u64) {
         exchange(Faults { lost, repeated, late, changed }, seed, 2, 60_000);
     }
 }
