@@ -4,7 +4,10 @@ use crate::frames::{Segment, ip_frame, mac_of_guest};
 use crate::support::{check_echo, echo, pattern, stats};
 use proptest::prelude::*;
 use smoltcp::phy::ChecksumCapabilities;
-use smoltcp::wire::{EthernetFrame, Icmpv4Packet, Icmpv4Repr, IpProtocol, Ipv4Packet, TcpControl};
+use smoltcp::wire::{
+    EthernetFrame, Icmpv4Packet, Icmpv4Repr, IpProtocol, Ipv4Packet, TcpControl, TcpPacket,
+    UdpPacket,
+};
 use std::net::Ipv4Addr;
 use xenlet_kernel::hosted;
 use xenlet_kernel::time::{Duration, sleep};
@@ -152,11 +155,12 @@ fn a_peer_that_sends_more_than_there_is_room_for() {
             ack: Some(syn_ack.seq + 1),
             ..Segment::syn(from, to)
         };
-        // From far behind the end of the buffer to its beginning.
-        for place in (0..100).rev() {
+        // What reaches over the buffer's end, then all that is before it.
+        for place in std::iter::once(65_000).chain((0..65_000).step_by(1300)) {
+            let len = if place == 65_000 { 1400 } else { 1300 };
             send(&Segment {
-                seq: 1001 + place * 1400,
-                payload: pattern(1400),
+                seq: 1001 + place,
+                payload: pattern(len),
                 ..first.clone()
             });
         }
@@ -274,22 +278,12 @@ fn mend(frame: &mut [u8]) {
     let mut ip = Ipv4Packet::new_unchecked(packet);
     ip.fill_checksum();
     let (from, to) = (ip.src_addr().into(), ip.dst_addr().into());
-    match ip.next_header() {
-        IpProtocol::Tcp => {
-            if smoltcp::wire::TcpPacket::new_checked(ip.payload_mut()).is_ok() {
-                smoltcp::wire::TcpPacket::new_unchecked(ip.payload_mut()).fill_checksum(&from, &to);
-            }
-        }
-        IpProtocol::Udp => {
-            if smoltcp::wire::UdpPacket::new_checked(ip.payload_mut()).is_ok() {
-                smoltcp::wire::UdpPacket::new_unchecked(ip.payload_mut()).fill_checksum(&from, &to);
-            }
-        }
-        IpProtocol::Icmp => {
-            if Icmpv4Packet::new_checked(ip.payload_mut()).is_ok() {
-                Icmpv4Packet::new_unchecked(ip.payload_mut()).fill_checksum();
-            }
-        }
-        _ => {}
+    let (protocol, payload) = (ip.next_header(), ip.payload_mut());
+    if protocol == IpProtocol::Tcp && TcpPacket::new_checked(&payload[..]).is_ok() {
+        TcpPacket::new_unchecked(payload).fill_checksum(&from, &to);
+    } else if protocol == IpProtocol::Udp && UdpPacket::new_checked(&payload[..]).is_ok() {
+        UdpPacket::new_unchecked(payload).fill_checksum(&from, &to);
+    } else if protocol == IpProtocol::Icmp && Icmpv4Packet::new_checked(&payload[..]).is_ok() {
+        Icmpv4Packet::new_unchecked(payload).fill_checksum();
     }
 }
