@@ -49,8 +49,9 @@ impl Frontend {
     /// As xenstore gives them; [`Error::Unexpected`] for a backend-id that is no domain's number.
     pub async fn open(class: &str, number: u32) -> Result<Self, Error> {
         let path = format!("device/{class}/{number}");
-        let backend = xenstore::read(&format!("{path}/backend")).await?;
-        let backend_id = xenstore::read(&format!("{path}/backend-id")).await?;
+        let backend = xenstore::read(&format!("{path}/backend"));
+        let backend_id = xenstore::read(&format!("{path}/backend-id"));
+        let (backend, backend_id) = (backend.await?, backend_id.await?);
         let backend_id = backend_id.parse().map_err(|_| Error::Unexpected)?;
         let watch = xenstore::watch(&format!("{backend}/state")).await?;
         Ok(Self {
@@ -66,27 +67,32 @@ impl Frontend {
         self.backend_id
     }
 
-    /// The value of our key `key`; `None` when it is missing or is not a `T`.
-    pub async fn read<T: FromStr>(&self, key: &str) -> Option<T> {
-        xenstore::read(&format!("{}/{key}", self.path))
-            .await
-            .ok()?
-            .parse()
-            .ok()
+    /// The value of our key `key`; `None` when it is missing or is not a `T`. The request goes out with the call.
+    pub fn read<T: FromStr>(&self, key: &str) -> impl Future<Output = Option<T>> + use<T> {
+        let answer = xenstore::read(&format!("{}/{key}", self.path));
+        async move { answer.await.ok()?.parse().ok() }
     }
 
-    /// What the backend offers under `key`; `None` when it is missing or is not a `T`.
-    pub async fn offer<T: FromStr>(&self, key: &str) -> Option<T> {
-        xenstore::read(&format!("{}/{key}", self.backend))
-            .await
-            .ok()?
-            .parse()
-            .ok()
+    /// What the backend offers under `key`; `None` when it is missing or is not a `T`. The request goes out with the
+    /// call.
+    pub fn offer<T: FromStr>(&self, key: &str) -> impl Future<Output = Option<T>> + use<T> {
+        let answer = xenstore::read(&format!("{}/{key}", self.backend));
+        async move { answer.await.ok()?.parse().ok() }
     }
 
     /// Whether the backend says 1 under `key`.
     pub async fn offers(&self, key: &str) -> bool {
         self.offer(key).await == Some(1)
+    }
+
+    /// Whether the backend says 1 under each of `keys`, asked all at once.
+    pub async fn offers_each<const N: usize>(&self, keys: [&str; N]) -> [bool; N] {
+        let asked = keys.map(|key| self.offer(key));
+        let mut offered = [false; N];
+        for (offered, said) in offered.iter_mut().zip(asked) {
+            *offered = said.await == Some(1);
+        }
+        offered
     }
 
     /// The state the backend is in.
@@ -117,12 +123,19 @@ impl Frontend {
     /// As xenstore gives them; `Refused(ENOENT)` when the toolstack has taken the device away: its keys don't come back.
     pub async fn publish(&self, keys: &[(&str, String)], state: State) -> Result<(), Error> {
         xenstore::transaction(async |tx| {
-            tx.read(&format!("{}/state", self.path)).await?;
-            for (key, value) in keys {
-                tx.write(&format!("{}/{key}", self.path), value).await?;
+            // All of it at once: a round trip costs more than a key.
+            let path = format!("{}/state", self.path);
+            let there = tx.read(&path);
+            let written: Vec<_> = keys
+                .iter()
+                .map(|(key, value)| tx.write(&format!("{}/{key}", self.path), value))
+                .chain([tx.write(&path, state.text())])
+                .collect();
+            there.await?;
+            for answer in written {
+                answer.await?;
             }
-            tx.write(&format!("{}/state", self.path), state.text())
-                .await
+            Ok(())
         })
         .await
     }

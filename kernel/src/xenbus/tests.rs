@@ -50,6 +50,12 @@ fn a_handshake() {
             Ok(State::InitWait)
         );
         assert!(device.offers("feature-sg").await);
+        assert_eq!(
+            device
+                .offers_each(["feature-none", "feature-sg", "state"])
+                .await,
+            [false, true, false]
+        );
 
         device
             .publish(

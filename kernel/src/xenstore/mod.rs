@@ -47,20 +47,21 @@ impl core::fmt::Display for Error {
 
 impl core::error::Error for Error {}
 
-/// Reads the value of `path`.
+/// Reads the value of `path`. The request goes out with the call, so several can be under way before the first is
+/// awaited.
 ///
 /// # Errors
 /// `Refused(ENOENT)` when there is none; as [`Error`] says.
-pub async fn read(path: &str) -> Result<String, Error> {
-    read_in(0, path).await
+pub fn read(path: &str) -> impl Future<Output = Result<String, Error>> + use<> {
+    read_in(0, path)
 }
 
-/// Writes the value of `path`, made if it is not there.
+/// Writes the value of `path`, made if it is not there. The request goes out with the call.
 ///
 /// # Errors
 /// As [`Error`] says.
-pub async fn write(path: &str, value: &str) -> Result<(), Error> {
-    write_in(0, path, value).await
+pub fn write(path: &str, value: &str) -> impl Future<Output = Result<(), Error>> + use<> {
+    write_in(0, path, value)
 }
 
 /// Lists the names below `path`.
@@ -81,14 +82,15 @@ pub async fn remove(path: &str) -> Result<(), Error> {
     remove_in(0, path).await
 }
 
-async fn read_in(tx: u32, path: &str) -> Result<String, Error> {
-    text(client::request(Type::Read, tx, &[path.as_bytes(), b"\0"])?.await?)
+fn read_in(tx: u32, path: &str) -> impl Future<Output = Result<String, Error>> + use<> {
+    let answer = client::request(Type::Read, tx, &[path.as_bytes(), b"\0"]);
+    async move { text(answer?.await?) }
 }
 
-async fn write_in(tx: u32, path: &str, value: &str) -> Result<(), Error> {
-    client::request(Type::Write, tx, &[path.as_bytes(), b"\0", value.as_bytes()])?
-        .await
-        .map(drop)
+fn write_in(tx: u32, path: &str, value: &str) -> impl Future<Output = Result<(), Error>> + use<> {
+    let parts = [path.as_bytes(), b"\0", value.as_bytes()];
+    let answer = client::request(Type::Write, tx, &parts);
+    async move { answer?.await.map(drop) }
 }
 
 async fn remove_in(tx: u32, path: &str) -> Result<(), Error> {

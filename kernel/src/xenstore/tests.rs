@@ -52,6 +52,22 @@ fn many_at_once_are_told_apart() {
 }
 
 #[test]
+fn requests_go_out_with_the_call_and_in_order() {
+    hosted::test(async || {
+        let first = write("data/x", "1");
+        let between = read("data/x");
+        let second = write("data/x", "2");
+        assert_eq!(
+            between.await.as_deref(),
+            Ok("1"),
+            "awaited before the first"
+        );
+        assert_eq!(read("data/x").await.as_deref(), Ok("2"));
+        assert_eq!((first.await, second.await), (Ok(()), Ok(())));
+    });
+}
+
+#[test]
 fn a_disturbed_transaction_is_tried_again() {
     hosted::test(async || {
         let mut tries = 0;

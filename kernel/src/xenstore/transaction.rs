@@ -19,16 +19,20 @@ impl Transaction {
     ///
     /// # Errors
     /// As [`super::read`].
-    pub async fn read(&self, path: &str) -> Result<String, Error> {
-        read_in(self.id, path).await
+    pub fn read(&self, path: &str) -> impl Future<Output = Result<String, Error>> + use<> {
+        read_in(self.id, path)
     }
 
     /// As [`super::write`], in the transaction.
     ///
     /// # Errors
     /// As [`super::write`].
-    pub async fn write(&self, path: &str, value: &str) -> Result<(), Error> {
-        write_in(self.id, path, value).await
+    pub fn write(
+        &self,
+        path: &str,
+        value: &str,
+    ) -> impl Future<Output = Result<(), Error>> + use<> {
+        write_in(self.id, path, value)
     }
 
     /// As [`super::remove`], in the transaction.
