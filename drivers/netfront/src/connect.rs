@@ -18,7 +18,8 @@ use xenlet_kernel::local;
 use xenlet_kernel::page;
 use xenlet_kernel::run::{self, Notify};
 use xenlet_kernel::time::{Duration, timeout};
-use xenlet_kernel::xenbus::{self, Frontend, State};
+use xenlet_kernel::xenbus::{Frontend, State};
+use xenlet_kernel::xenstore::{self, Errno};
 
 /// How long the backend has for each step of connecting: its domain may be busy starting others.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -91,20 +92,32 @@ pub(crate) fn log_lie(number: u32, lie: Lie) {
 }
 
 pub(crate) async fn connect(number: u32) -> Result<Netfront, Error> {
-    let store = |e| Error::Store(number, e);
+    let store = |e| match e {
+        xenstore::Error::Refused(Errno::ENOENT) => Error::NoDevice(number),
+        e => Error::Store(number, e),
+    };
     let claim = Claim::new(number)?;
-    if !xenbus::list("vif").await.map_err(store)?.contains(&number) {
-        return Err(Error::NoDevice(number));
-    }
     let mut frontend = Frontend::open("vif", number).await.map_err(store)?;
-    begin(number, &mut frontend).await?;
-
-    let features = offers(number, &frontend).await?;
-    let mac: String = frontend.read("mac").await.unwrap_or_default();
+    // Asked all at once: a round trip to xenstored costs more than a key.
+    let (state, mac, mtu) = (
+        frontend.read::<String>("state"),
+        frontend.read::<String>("mac"),
+        frontend.read::<String>("mtu"),
+    );
+    // It may not be where a handshake begins, but where an earlier life of ours left it.
+    if state.await.as_deref() != Some(State::Initialising.text()) {
+        frontend
+            .publish(&[], State::Initialising)
+            .await
+            .map_err(store)?;
+    }
+    let mac = mac.await.unwrap_or_default();
     let Some(mac) = parse_mac(&mac) else {
         return Err(Error::BadMac(number, mac));
     };
-    let mtu = mtu(number, frontend.read("mtu").await, features);
+    reach(number, &mut frontend, State::InitWait).await?;
+    let features = offers(number, &frontend).await?;
+    let mtu = parse_mtu(number, mtu.await, features);
 
     let data = Data::new(number, frontend.backend_id(), features)?;
     let keys = keys(&data);
@@ -139,18 +152,6 @@ pub(crate) async fn connect(number: u32) -> Result<Netfront, Error> {
     })
 }
 
-/// Brings the backend to where a handshake begins, also from where an earlier life of ours left it.
-async fn begin(number: u32, frontend: &mut Frontend) -> Result<(), Error> {
-    let ours: String = frontend.read("state").await.unwrap_or_default();
-    if State::from_text(&ours) != State::Initialising {
-        frontend
-            .publish(&[], State::Initialising)
-            .await
-            .map_err(|e| Error::Store(number, e))?;
-    }
-    reach(number, frontend, State::InitWait).await
-}
-
 /// Waits for the backend to come to `wanted`.
 async fn reach(number: u32, frontend: &mut Frontend, wanted: State) -> Result<(), Error> {
     // Before `InitWait` it may still be on its way out from an earlier life.
@@ -172,15 +173,33 @@ async fn reach(number: u32, frontend: &mut Frontend, wanted: State) -> Result<()
 
 /// Reads what the backend offers.
 async fn offers(number: u32, frontend: &Frontend) -> Result<Features, Error> {
-    if !frontend.offers("feature-rx-copy").await {
+    let [
+        rx_copy,
+        sg,
+        no_checksum,
+        gso_tcpv4,
+        gso_tcpv6,
+        split_channels,
+    ] = frontend
+        .offers_each([
+            "feature-rx-copy",
+            "feature-sg",
+            "feature-no-csum-offload",
+            "feature-gso-tcpv4",
+            "feature-gso-tcpv6",
+            "feature-split-event-channels",
+        ])
+        .await;
+    if !rx_copy {
         return Err(Error::NoCopy(number));
     }
     Ok(Features {
-        sg: frontend.offers("feature-sg").await,
-        tx_checksum: !frontend.offers("feature-no-csum-offload").await,
-        gso_tcpv4: frontend.offers("feature-gso-tcpv4").await,
-        gso_tcpv6: frontend.offers("feature-gso-tcpv6").await,
-        split_channels: frontend.offers("feature-split-event-channels").await,
+        sg,
+        tx_checksum: !no_checksum,
+        // A large segment takes several pages.
+        gso_tcpv4: gso_tcpv4 && sg,
+        gso_tcpv6: gso_tcpv6 && sg,
+        split_channels,
     })
 }
 
@@ -250,7 +269,7 @@ fn parse_mac(text: &str) -> Option<[u8; 6]> {
 }
 
 /// The bytes of an IP packet that the link takes: the toolstack's word, if it makes sense.
-fn mtu(number: u32, said: Option<String>, features: Features) -> usize {
+fn parse_mtu(number: u32, said: Option<String>, features: Features) -> usize {
     let most = if features.sg {
         usize::from(u16::MAX)
     } else {

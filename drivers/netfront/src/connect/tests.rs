@@ -32,8 +32,8 @@ fn mtus() {
         sg: true,
         ..Features::default()
     };
-    let of = |said: &str, features| mtu(0, Some(said.to_string()), features);
-    assert_eq!(mtu(0, None, sg), 1500);
+    let of = |said: &str, features| parse_mtu(0, Some(said.to_string()), features);
+    assert_eq!(parse_mtu(0, None, sg), 1500);
     assert_eq!(of("9000", sg), 9000);
     assert_eq!(of("9000", Features::default()), 1500, "more than a page");
     assert_eq!(of("4078", Features::default()), 4078);
