@@ -45,7 +45,8 @@ pub(crate) fn start() {
     let console = Console {
         page,
         channel,
-        backlog: VecDeque::new(),
+        // All it will ever hold, so that a report of a crash gets out with no memory left, or the heap in disorder.
+        backlog: VecDeque::with_capacity(BACKLOG),
         lost: 0,
     };
     CONSOLE.with(|c| *c.borrow_mut() = Some(console));
@@ -91,9 +92,10 @@ impl Console {
             let mut line = Line::new();
             let _ = write!(
                 line,
-                "console: {} lines were lost, nobody read them in time\r\n",
+                "console: {} lines were lost, nobody read them in time",
                 self.lost
             );
+            line.end();
             self.lost = 0;
             self.backlog.extend(line.bytes());
         }
@@ -258,6 +260,7 @@ mod tests {
     fn nobody_reads_and_the_guest_goes_on() {
         hosted::test(async || {
             // The hosted reader takes nothing before it is asked to: 2 KiB of ring, 16 KiB of backlog.
+            let before = CONSOLE.with(|c| c.borrow().as_ref().map(|c| c.backlog.capacity()));
             for i in 0..10_000 {
                 write_line(format_args!("line {i} {}", "x".repeat(64)));
             }
@@ -266,7 +269,15 @@ mod tests {
                 text = hosted::console_text();
             }
             assert!(text.contains("line 0 "));
-            assert!(text.contains("lines were lost"), "it says so");
+            assert!(
+                text.contains(" lines were lost, nobody read them in time\r\n"),
+                "it says so, on a line of its own"
+            );
+            let capacity = CONSOLE.with(|c| c.borrow().as_ref().map(|c| c.backlog.capacity()));
+            assert_eq!(
+                capacity, before,
+                "no allocation, which a crash could not make"
+            );
             assert!(text.len() < 2 * (OUT_SIZE + BACKLOG));
             let whole = text
                 .lines()
