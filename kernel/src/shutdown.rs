@@ -82,8 +82,11 @@ pub fn deadline() -> Option<Instant> {
     STATE.with(|s| s.asked.get().map(|(_, deadline)| deadline))
 }
 
-/// Asks the domain to end, as the toolstack would. The first request counts.
+/// Asks the domain to end, as the toolstack would. The first request counts; later ones cost nothing.
 pub fn request(reason: Reason) {
+    if pending().is_some() {
+        return;
+    }
     let grace = match crate::cmdline::parse("shutdown_secs") {
         Ok(secs) => secs.map_or(GRACE, Duration::from_secs),
         Err(text) => {
@@ -92,11 +95,9 @@ pub fn request(reason: Reason) {
         }
     };
     STATE.with(|s| {
-        if s.asked.get().is_none() {
-            s.asked.set(Some((reason, now() + grace)));
-            for place in s.waiting.take() {
-                place.notify();
-            }
+        s.asked.set(Some((reason, now() + grace)));
+        for place in s.waiting.take() {
+            place.notify();
         }
     });
     // A timer makes the loop come round when the deadline passes; `overdue` is what acts on it.
@@ -146,7 +147,9 @@ pub(crate) async fn serve() {
                 }
                 match Reason::from_request(&text) {
                     Some(reason) => {
-                        log::info!("shutdown: the toolstack asks for {text}");
+                        if pending().is_none() {
+                            log::info!("shutdown: the toolstack asks for {text}");
+                        }
                         request(reason);
                     }
                     None => limit.warn(format_args!(

@@ -232,6 +232,22 @@ fn an_application_that_does_not_end_is_ended() {
 }
 
 #[test]
+fn only_the_first_request_counts_and_is_logged() {
+    let ended = hosted::run(Config::default(), async || {
+        after(1, "poweroff");
+        after(2, "reboot");
+        after(3, "poweroff");
+        sleep(Duration::from_secs(2)).await;
+        let deadline = shutdown::deadline();
+        sleep(Duration::from_secs(2)).await;
+        assert_eq!(shutdown::deadline(), deadline);
+    });
+    assert_eq!((ended.reason, ended.value), (Reason::Poweroff, Some(())));
+    let said = ended.console.matches("the toolstack asks for").count();
+    assert_eq!(said, 1, "{}", ended.console);
+}
+
+#[test]
 fn a_request_that_is_none_is_said_and_forgotten() {
     let ended = hosted::run(Config::default(), async || {
         after(1, "explode");
