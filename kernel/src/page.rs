@@ -16,7 +16,6 @@ use crate::addr::{DomId, GrantRef, PAGE_SIZE};
 use crate::grant::{self, Access};
 use crate::platform;
 use alloc::alloc::{Layout, alloc_zeroed, dealloc};
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::ops::Range;
@@ -184,7 +183,9 @@ impl Drop for SharedPage {
 #[derive(Debug)]
 pub struct LentPages {
     base: NonNull<u8>,
-    grefs: Box<[GrantRef]>,
+    count: usize,
+    /// One for each page, fewer while the run is made.
+    grefs: Vec<GrantRef>,
 }
 
 impl LentPages {
@@ -194,34 +195,25 @@ impl LentPages {
     /// When there is no memory or the grant table is full.
     pub fn new(count: usize, peer: DomId) -> Result<Self, OutOfPages> {
         let base = allocate_run(count)?;
+        // A peer that guesses numbers can map a page before it is told of it, so a run that stays unfinished goes the
+        // way of any other: by its drop.
         let mut run = Self {
             base,
-            grefs: Box::default(),
+            count,
+            grefs: Vec::with_capacity(count),
         };
-        let mut grefs = Vec::with_capacity(count);
         for i in 0..count {
             // SAFETY: the run has `count` pages, and `i` is below it.
             let page = unsafe { base.add(i * PAGE_SIZE) };
-            match grant::grant(peer, platform::frame_of(page), Access::ReadOnly) {
-                Ok(gref) => grefs.push(gref),
-                Err(e) => {
-                    // Nobody has been told of these grants, so nobody can have mapped them.
-                    for gref in grefs {
-                        let _ = grant::revoke(gref);
-                    }
-                    run.release(count);
-                    core::mem::forget(run);
-                    return Err(e);
-                }
-            }
+            let gref = grant::grant(peer, platform::frame_of(page), Access::ReadOnly)?;
+            run.grefs.push(gref);
         }
-        run.grefs = grefs.into_boxed_slice();
         Ok(run)
     }
 
     /// How many pages the run has.
     pub fn count(&self) -> usize {
-        self.grefs.len()
+        self.count
     }
 
     /// The grant of page `index`.
@@ -237,16 +229,16 @@ impl LentPages {
     /// # Panics
     /// If `range` is not within the run: a bug of the caller.
     pub fn bytes_mut(&mut self, range: Range<usize>) -> &mut [u8] {
-        let len = self.count() * PAGE_SIZE;
+        let len = self.count * PAGE_SIZE;
         // SAFETY: the run is `len` initialised bytes of the heap that this value owns; the peer has read-only
         // grants, so nobody else can write them.
         let all = unsafe { core::slice::from_raw_parts_mut(self.base.as_ptr(), len) };
         &mut all[range]
     }
 
-    /// Gives the run's `count` pages back to the heap. For pages with no grant left.
-    fn release(&mut self, count: usize) {
-        if let Some(layout) = run_layout(count) {
+    /// Gives the run's pages back to the heap. For pages with no grant left.
+    fn release(&mut self) {
+        if let Some(layout) = run_layout(self.count) {
             // SAFETY: `base` came from `allocate_run(count)`, whose layout this is, and is not used again.
             unsafe { dealloc(self.base.as_ptr(), layout) };
         }
@@ -261,11 +253,10 @@ impl Drop for LentPages {
             .iter()
             .filter(|gref| grant::revoke(**gref).is_err())
             .count();
-        let count = self.count();
         if held == 0 {
-            self.release(count);
+            self.release();
         } else {
-            leak(count);
+            leak(self.count);
         }
     }
 }

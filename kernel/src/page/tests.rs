@@ -2,7 +2,8 @@
 
 use super::{LentPages, Page, leaked};
 use crate::addr::PAGE_SIZE;
-use crate::hosted;
+use crate::grant::{self, Access::ReadOnly};
+use crate::{hosted, platform};
 
 #[test]
 fn a_page_is_zero_even_if_used_before() {
@@ -58,6 +59,30 @@ fn lent_pages_are_read_only() {
         assert_eq!(&bytes, b"6789");
         drop(run);
         assert_eq!(leaked(), 3, "one mapped page keeps the run");
+    });
+}
+
+#[test]
+fn a_run_that_the_grant_table_has_no_room_for_leaves_nothing() {
+    hosted::test(async || {
+        let page = Page::new().unwrap();
+        let mut grefs = Vec::new();
+        while let Ok(gref) = grant::grant(hosted::DOM0, platform::frame_of(page.0), ReadOnly) {
+            grefs.push(gref);
+        }
+        for gref in grefs.split_off(grefs.len() - 2) {
+            grant::revoke(gref).unwrap();
+        }
+        let before = grant::usage();
+        assert!(LentPages::new(3, hosted::DOM0).is_err(), "room for two");
+        assert_eq!((grant::usage(), leaked()), (before, 0));
+        assert_eq!(
+            LentPages::new(2, hosted::DOM0).map(|run| run.count()),
+            Ok(2)
+        );
+        for gref in grefs {
+            grant::revoke(gref).unwrap();
+        }
     });
 }
 
