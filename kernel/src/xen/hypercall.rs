@@ -62,7 +62,12 @@ pub(super) fn set_trap_table(table: &[trap_info]) -> Result<(), Refused> {
     );
     // SAFETY: Xen reads the table up to its end; handlers run only on exceptions, which nothing here survives.
     check(unsafe {
-        hypercall::<{ xen_sys::__HYPERVISOR_set_trap_table }>(table.as_ptr().addr(), 0, 0, 0)
+        hypercall::<{ xen_sys::__HYPERVISOR_set_trap_table }>(
+            table.as_ptr().expose_provenance(),
+            0,
+            0,
+            0,
+        )
     })
 }
 
@@ -74,7 +79,7 @@ pub(super) unsafe fn mmu_update_batch(updates: &[mmu_update]) -> Result<(), Refu
     // SAFETY: Xen reads `updates.len()` entries and checks each; the rest is the caller's promise.
     check(unsafe {
         hypercall::<{ xen_sys::__HYPERVISOR_mmu_update }>(
-            updates.as_ptr().addr(),
+            updates.as_ptr().expose_provenance(),
             updates.len(),
             0,
             DOMID_SELF.into(),
@@ -102,7 +107,7 @@ pub(super) fn flush_tlb() {
     // SAFETY: Xen reads one op of 24 bytes; forgetting translations changes nothing that a program can see.
     let _ = unsafe {
         hypercall::<{ xen_sys::__HYPERVISOR_mmuext_op }>(
-            op.as_ptr().addr(),
+            op.as_ptr().expose_provenance(),
             1,
             0,
             DOMID_SELF.into(),
@@ -117,7 +122,7 @@ pub(super) fn alloc_unbound(remote_dom: u16) -> Result<u32, Refused> {
         remote_dom,
         port: 0,
     };
-    let ptr = (&raw mut op).addr();
+    let ptr = (&raw mut op).expose_provenance();
     // SAFETY: Xen reads and writes `op`.
     check(unsafe {
         hypercall::<{ xen_sys::__HYPERVISOR_event_channel_op }>(
@@ -138,7 +143,7 @@ pub(super) fn send(port: u32) {
     let _ = unsafe {
         hypercall::<{ xen_sys::__HYPERVISOR_event_channel_op }>(
             xen_sys::EVTCHNOP_send as usize,
-            (&raw const op).addr(),
+            (&raw const op).expose_provenance(),
             0,
             0,
         )
@@ -152,7 +157,7 @@ pub(super) fn close(port: u32) {
     let _ = unsafe {
         hypercall::<{ xen_sys::__HYPERVISOR_event_channel_op }>(
             xen_sys::EVTCHNOP_close as usize,
-            (&raw const op).addr(),
+            (&raw const op).expose_provenance(),
             0,
             0,
         )
@@ -172,7 +177,7 @@ pub(super) fn poll(ports: &[u32], deadline_ns: u64) {
     let _ = unsafe {
         hypercall::<{ xen_sys::__HYPERVISOR_sched_op }>(
             xen_sys::SCHEDOP_poll as usize,
-            (&raw const op).addr(),
+            (&raw const op).expose_provenance(),
             0,
             0,
         )
@@ -187,7 +192,7 @@ pub(super) fn shutdown(reason: u32) -> ! {
         let _ = unsafe {
             hypercall::<{ xen_sys::__HYPERVISOR_sched_op }>(
                 xen_sys::SCHEDOP_shutdown as usize,
-                (&raw const op).addr(),
+                (&raw const op).expose_provenance(),
                 0,
                 0,
             )
@@ -209,7 +214,12 @@ pub(super) fn stop_periodic_timer() {
 pub(super) fn console_io(text: &[u8]) {
     // SAFETY: Xen reads `text`.
     let _ = unsafe {
-        hypercall::<{ xen_sys::__HYPERVISOR_console_io }>(0, text.len(), text.as_ptr().addr(), 0)
+        hypercall::<{ xen_sys::__HYPERVISOR_console_io }>(
+            0,
+            text.len(),
+            text.as_ptr().expose_provenance(),
+            0,
+        )
     };
 }
 

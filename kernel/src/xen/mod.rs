@@ -64,9 +64,8 @@ pub(crate) fn command_line() -> String {
 /// Sleeps until an event or the deadline.
 pub(crate) fn wait(deadline: Option<Instant>) -> bool {
     let deadline_ns = match deadline {
-        // 0 would be no deadline, and this one has come.
         Some(deadline) if deadline <= crate::time::now() => return true,
-        Some(deadline) => deadline.as_nanos().max(1),
+        Some(deadline) => pvclock::poll_timeout(deadline.as_nanos()),
         None => 0,
     };
     event::with_ports(|ports| hypercall::poll(ports, deadline_ns));

@@ -216,7 +216,8 @@ pub(super) fn map_chunk(
     let nr_pages = usize_of(boot::info().nr_pages);
     let first = pfn_of(start).0;
     let count = nr_pages.saturating_sub(first).min(CHUNK / PAGE_SIZE);
-    if count == 0 {
+    // In the middle of a table that is there already, a new one would take away what that maps.
+    if count == 0 || !start.is_multiple_of(CHUNK) {
         return Err(NO_TABLE);
     }
     // Missing tables above come first, empty; then the lowest one, with all its entries in place, so that Xen

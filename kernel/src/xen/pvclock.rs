@@ -52,6 +52,16 @@ impl WallClock {
     }
 }
 
+/// What `SCHEDOP_poll` is told of a deadline: it takes 0 for none, and a time with the highest bit set for one that is
+/// long past, which would make a sleep until the end of time no sleep at all.
+pub(crate) const fn poll_timeout(deadline_ns: u64) -> u64 {
+    match deadline_ns {
+        0 => 1,
+        _ if deadline_ns > i64::MAX.cast_unsigned() => 0,
+        _ => deadline_ns,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,6 +109,15 @@ mod tests {
             .at(1),
             None
         );
+    }
+
+    #[test]
+    fn the_end_of_time_is_no_deadline() {
+        assert_eq!(poll_timeout(0), 1, "passed, not absent");
+        assert_eq!(poll_timeout(5), 5);
+        assert_eq!(poll_timeout(i64::MAX as u64), i64::MAX as u64);
+        assert_eq!(poll_timeout(i64::MAX as u64 + 1), 0);
+        assert_eq!(poll_timeout(u64::MAX), 0);
     }
 
     proptest! {
