@@ -16,7 +16,7 @@ use embedded_io_async::{Read, Write};
 
 /// The input buffer at first: most heads fit, and ten thousand idle connections hold no more than they need.
 const FIRST_INPUT: usize = 1024;
-/// The least room behind a head, for a chunked body's framing to be read into.
+/// The least room behind the head of a chunked body, for its framing to be read into.
 const BODY_ROOM: usize = 64;
 /// How long a connection that ends lets the peer read the last reply before what it still sends counts as an insult.
 const LINGER: Duration = Duration::from_secs(2);
@@ -78,6 +78,10 @@ impl<'s, S: Read + Write, C: Clock> Connection<'s, S, C> {
         self.ended = true;
         match self.next_head().await? {
             Some(Ok(head)) => {
+                if head.framing == Framing::Chunked && !self.grow(head.len + BODY_ROOM) {
+                    self.refuse(head::NO_MEMORY).await?;
+                    return Ok(None);
+                }
                 self.ended = false;
                 Ok(Some(self.exchange(head)))
             }
@@ -95,8 +99,11 @@ impl<'s, S: Read + Write, C: Clock> Connection<'s, S, C> {
     /// When the connection is over and the stream's owner has closed the sending side: takes in what the peer still
     /// sends, within limits, because closing a TCP connection with unread input resets it, and a reset can
     /// overtake the last reply. Returns at once if there is nothing to fear.
+    ///
+    /// When the server stops this waits for the peer's end of the stream too, which shows that the reply has arrived:
+    /// what is still in a send buffer may be lost with the machine.
     pub async fn linger(mut self) {
-        if !self.unread {
+        if !self.unread && !self.io.server.stop.is_stopping() {
             return;
         }
         let (clock, mut budget) = (&self.io.server.clock, self.io.server.limits.drain_bytes);
@@ -153,12 +160,20 @@ impl<'s, S: Read + Write, C: Clock> Connection<'s, S, C> {
 
     /// Reads on until there is a verdict on the head; `None` if the peer closes before that.
     async fn rest_of_head(&mut self) -> Result<Option<Result<Head, Refusal>>, Error<S::Error>> {
-        while self.fill().await? > 0 {
+        loop {
+            // The parser gives its verdict on a full buffer of the largest size: one that is full is smaller.
+            let filled = self.io.pending.end;
+            let larger = (filled * 2).min(self.io.server.limits.head_bytes);
+            if filled == self.input.len() && !self.grow(larger) {
+                return Ok(Some(Err(head::NO_MEMORY)));
+            }
+            if self.fill().await? == 0 {
+                return Ok(None);
+            }
             if let Some(verdict) = self.parse() {
                 return Ok(Some(verdict));
             }
         }
-        Ok(None)
     }
 
     /// Brings the exchange before to its end. Returns whether another may follow.
@@ -179,14 +194,20 @@ impl<'s, S: Read + Write, C: Clock> Connection<'s, S, C> {
         if self.io.body.is_done() {
             return Ok(true);
         }
-        match self.io.drain(&mut self.input[self.head_len..]).await {
-            Ok(true) => Ok(true),
-            // Too much of it, or nonsense: the reply was sent, and where the next request begins is unknown.
-            Ok(false) | Err(Error::BadBody(_)) => {
+        self.io.flush().await?;
+        let (server, slot) = (self.io.server, self.slot);
+        let drained = server.clock.timeout(
+            server.limits.head_timeout,
+            self.io.drain(&mut self.input[self.head_len..]),
+        );
+        match server.stop.unless_stopping(slot, drained).await.flatten() {
+            Some(Ok(true)) => Ok(true),
+            // Too much of it, too slow, or nonsense: the reply was sent, and where the next request begins is unknown.
+            None | Some(Ok(false) | Err(Error::BadBody(_) | Error::Stalled)) => {
                 self.unread = true;
                 Ok(false)
             }
-            Err(error) => Err(error),
+            Some(Err(error)) => Err(error),
         }
     }
 
@@ -202,14 +223,20 @@ impl<'s, S: Read + Write, C: Clock> Connection<'s, S, C> {
         self.turn.progress = Progress::Waiting;
     }
 
+    /// Makes the input buffer at least `len` bytes long. How long is the peer's choice, so that lack of memory must not
+    /// be the end of the program: `false` then.
+    fn grow(&mut self, len: usize) -> bool {
+        let missing = len.saturating_sub(self.input.len());
+        let has_room = self.input.try_reserve_exact(missing).is_ok();
+        if has_room && missing > 0 {
+            self.input.resize(len, 0);
+        }
+        has_room
+    }
+
     /// Reads more of a head. Zero if the peer has closed its side.
     async fn fill(&mut self) -> Result<usize, Error<S::Error>> {
         let filled = self.io.pending.end;
-        if filled == self.input.len() {
-            // The parser gives its verdict on a full buffer of the largest size, so this is below the limit.
-            self.input
-                .resize((filled * 2).min(self.io.server.limits.head_bytes), 0);
-        }
         let read = self.io.receive(&mut self.input[filled..]).await?;
         self.io.pending.end += read;
         Ok(read)
@@ -251,10 +278,6 @@ impl<'s, S: Read + Write, C: Clock> Connection<'s, S, C> {
             keep_alive: head.keep_alive && self.served < self.io.server.limits.max_requests,
             is_old: head.is_old,
         };
-        if self.input.len() < head.len + BODY_ROOM {
-            self.input.resize(head.len + BODY_ROOM, 0);
-        }
-
         let (bytes, rest) = self.input.split_at_mut(head.len);
         let bytes: &[u8] = bytes;
         // The parser has checked that both are UTF-8.

@@ -114,7 +114,7 @@ impl<'c, 's, S: Read + Write, C: Clock> Exchange<'c, 's, S, C> {
     }
 
     /// Starts a reply whose body comes in pieces: `length` bytes, or, if that is not known, chunked (to HTTP/1.0: up
-    /// to the connection's end).
+    /// to the connection's end). With a status that has no body, pieces are only counted, as for `HEAD`.
     ///
     /// # Errors
     ///
@@ -125,10 +125,13 @@ impl<'c, 's, S: Read + Write, C: Clock> Exchange<'c, 's, S, C> {
         fields: &[(&str, &str)],
         length: Option<u64>,
     ) -> Result<Sender<'c, 's, S, C>, Error<S::Error>> {
+        self.io.make_room().await?;
         append_head(self.io.out(), status, fields)?;
         self.turn.progress = Progress::Sending;
-        let chunked = length.is_none() && !self.turn.is_old;
+        let bodiless = status.is_bodiless();
+        let chunked = length.is_none() && !self.turn.is_old && !bodiless;
         let _ = match length {
+            _ if bodiless => Ok(()),
             Some(length) => write!(Text(self.io.out()), "Content-Length: {length}\r\n"),
             None if chunked => Text(self.io.out()).write_str("Transfer-Encoding: chunked\r\n"),
             None => {
@@ -137,7 +140,7 @@ impl<'c, 's, S: Read + Write, C: Clock> Exchange<'c, 's, S, C> {
             }
         };
         end_head(self.io, self.turn);
-        let is_head = self.request.method == Method::Head;
+        let is_head = self.request.method == Method::Head || bodiless;
         Ok(Sender {
             rest: self.rest,
             io: self.io,
@@ -158,6 +161,7 @@ pub(crate) async fn reply<S: Read + Write, C: Clock>(
     fields: &[(&str, &str)],
     body: &[&[u8]],
 ) -> Result<(), Error<S::Error>> {
+    io.make_room().await?;
     append_head(io.out(), status, fields)?;
     turn.progress = Progress::Sending;
     let length: usize = body.iter().map(|part| part.len()).sum();

@@ -46,6 +46,12 @@ pub(crate) struct Refusal {
     pub(crate) why: &'static str,
 }
 
+/// There is no memory for a request. Memory comes back: the client may try again.
+pub(crate) const NO_MEMORY: Refusal = refusal(
+    Status::SERVICE_UNAVAILABLE,
+    "this server is short of memory",
+);
+
 const fn bad(why: &'static str) -> Refusal {
     refusal(Status::BAD_REQUEST, why)
 }
@@ -194,6 +200,9 @@ fn check(
 
     let mut seen = Seen::default();
     fields.clear();
+    fields
+        .try_reserve(request.headers.len())
+        .map_err(|_| NO_MEMORY)?;
     for field in request.headers.iter() {
         seen.look_at(field.name, field.value)?;
         let place = Field::locate(bytes, field.name.as_bytes(), field.value);

@@ -13,6 +13,8 @@ use embedded_io_async::{Read, Write};
 /// A head and a small body leave as one segment, pipelined replies share segments, and of a large body only what
 /// fills up the head's segment is copied: the rest goes to the stream from where it lies.
 const SEGMENT: usize = 1460;
+/// What a head that is appended to an almost full segment takes beyond it, as a rule.
+const HEAD_ROOM: usize = 512;
 
 /// What is left of the current request's body.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +55,7 @@ pub(crate) struct Io<'s, S, C> {
 
 impl<'s, S: Read + Write, C: Clock> Io<'s, S, C> {
     pub(crate) fn new(server: &'s Server<C>, stream: S) -> Self {
-        let out = Vec::with_capacity(SEGMENT);
+        let out = Vec::with_capacity(SEGMENT + HEAD_ROOM);
         Self {
             server,
             stream,
@@ -64,14 +66,15 @@ impl<'s, S: Read + Write, C: Clock> Io<'s, S, C> {
         }
     }
 
-    /// The output buffer, to append a few lines to. What goes in beyond its capacity makes it grow.
+    /// The output buffer, to append a few lines to, after [`make_room`](Self::make_room).
     pub(crate) fn out(&mut self) -> &mut Vec<u8> {
         &mut self.out
     }
 
     /// Sends `bytes` sooner or later: at the next flush at the latest.
     pub(crate) async fn write(&mut self, mut bytes: &[u8]) -> Result<(), Error<S::Error>> {
-        let room = self.out.capacity() - self.out.len();
+        // Not its capacity: a peer that pipelines could make that grow without end.
+        let room = SEGMENT.saturating_sub(self.out.len());
         if bytes.len() > room {
             let (first, rest) = bytes.split_at(room);
             self.out.extend_from_slice(first);
@@ -82,6 +85,14 @@ impl<'s, S: Read + Write, C: Clock> Io<'s, S, C> {
             }
         }
         self.out.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Sends what has been written if that fills a segment, so that what is appended next is all there is beyond one.
+    pub(crate) async fn make_room(&mut self) -> Result<(), Error<S::Error>> {
+        if self.out.len() >= SEGMENT {
+            self.send_out().await?;
+        }
         Ok(())
     }
 
@@ -184,6 +195,8 @@ impl<'s, S: Read + Write, C: Clock> Io<'s, S, C> {
 
     /// Reads the rest of the body, within the limit. Returns whether that brought its end.
     pub(crate) async fn drain(&mut self, rest: &mut [u8]) -> Result<bool, Error<S::Error>> {
+        // The reply is sent: 100 would now be about the next request.
+        self.expects_continue = false;
         let mut sink = [0; 256];
         let mut budget = self.server.limits.drain_bytes;
         while !self.body.is_done() {

@@ -33,7 +33,7 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// How long a peer may go without sending a byte of a body, or without taking one of a reply.
     pub stall_timeout: Duration,
-    /// How much of a body that nobody wanted is read to save the connection for the next request.
+    /// How much of a body that nobody wanted is read, within `head_timeout`, to save the connection for the next request.
     pub drain_bytes: u64,
     /// How many requests one connection may carry.
     pub max_requests: u32,

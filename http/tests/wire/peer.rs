@@ -27,6 +27,8 @@ pub(crate) struct Peer {
     takes: (usize, usize),
     pub(crate) received: RefCell<Vec<u8>>,
     pub(crate) writes: usize,
+    /// How many bytes the longest write offered.
+    pub(crate) longest: usize,
 }
 
 impl Peer {
@@ -39,6 +41,7 @@ impl Peer {
             takes: (usize::MAX, usize::MAX),
             received: RefCell::default(),
             writes: 0,
+            longest: 0,
         }
     }
 
@@ -83,6 +86,7 @@ impl Write for Peer {
             .borrow_mut()
             .extend_from_slice(&bytes[..written]);
         self.writes += 1;
+        self.longest = self.longest.max(bytes.len());
         Ok(written)
     }
 
@@ -123,7 +127,8 @@ pub(crate) fn now<F: Future>(future: F) -> F::Output {
 pub(crate) const STATIC: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\nETag: \"a\"\r\n";
 
 /// `/echo` and `/chunked` tell what was asked, `/ignore` leaves the body alone, `/static` has a ready-made reply,
-/// `/large` is larger than a segment, `/silent` forgets to answer, `/short` breaks its promise.
+/// `/large` is larger than a segment, `/silent` forgets to answer, `/short` breaks its promise, `/bodiless` has a body that
+/// its status does not allow.
 pub(crate) async fn answer<S: Read + Write, C: Clock>(
     mut exchange: Exchange<'_, '_, S, C>,
 ) -> Result<(), Error<S::Error>> {
@@ -157,6 +162,11 @@ pub(crate) async fn answer<S: Read + Write, C: Clock>(
         "/static" => exchange.reply(&[STATIC], b"Hello there\n").await,
         "/large" => exchange.respond(Status::OK, &text, &[b'x'; 5000]).await,
         "/silent" => Ok(()),
+        "/bodiless" => {
+            let mut sender = exchange.start(Status::NO_CONTENT, &text, None).await?;
+            sender.write(b"something").await?;
+            sender.finish().await
+        }
         "/short" => {
             let mut sender = exchange.start(Status::OK, &text, Some(10)).await?;
             sender.write(b"12345").await?;

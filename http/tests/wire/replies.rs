@@ -60,6 +60,45 @@ fn a_reply_in_few_writes() {
 }
 
 #[test]
+fn pipelining_does_not_make_the_output_buffer_grow() {
+    let limits = Limits {
+        head_bytes: 8192,
+        max_requests: u32::MAX,
+        ..limits()
+    };
+    let server = Server::new(Impatient::default(), limits);
+    // A long head first, so that the input buffer takes hundreds of short ones at once.
+    let long = format!("GET /static?{} HTTP/1.1\r\nHost:\r\n\r\n", "x".repeat(8000));
+    let mut script = vec![long.into_bytes()];
+    for round in 0..100 {
+        let paths = ["/static", "/ignore", "/bodiless", "/none"];
+        let methods = ["GET", "HEAD"];
+        let mut requests = Vec::new();
+        for n in 0..200 {
+            let (path, method) = (paths[(n + round) % 4], methods[n * round % 2]);
+            requests.extend(format!("{method} {path} HTTP/1.1\r\nHost:\r\n\r\n").into_bytes());
+        }
+        script.push(requests);
+    }
+    let mut peer = Peer::new(script, Then::Close);
+    assert_eq!(serve(&server, &mut peer), None);
+    assert_eq!(server.counters().requests, 20_001);
+    assert!(peer.longest < 2000, "{} bytes at once", peer.longest);
+}
+
+#[test]
+fn a_status_without_a_body_has_none() {
+    let outcome = play_once(&[get("/bodiless"), get("/static")].concat(), Then::Close);
+    assert!(
+        outcome.text().starts_with(
+            "HTTP/1.1 204 No Content\r\nContent-Type: text/plain\r\n\r\nHTTP/1.1 200 "
+        ),
+        "{}",
+        outcome.text()
+    );
+}
+
+#[test]
 fn small_writes_change_nothing() {
     let whole = play_once(&get("/large"), Then::Close).replies;
     let server = Server::new(Impatient::default(), limits());
@@ -209,6 +248,59 @@ fn stopping_wakes_the_idle_and_spares_the_busy() {
         text.contains("Connection: close") && text.ends_with("Hello there\n"),
         "{text}"
     );
+}
+
+/// A body that nobody wants, of which some is there.
+const UNWANTED: &[u8] =
+    b"POST /ignore HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n12";
+
+#[test]
+fn a_body_that_is_not_read_is_not_asked_for() {
+    let outcome = crate::peer::play(
+        vec![UNWANTED.to_vec(), b"345".to_vec(), get("/static")],
+        Then::Close,
+    );
+    assert_eq!((outcome.codes(), outcome.error), (vec![200, 200], None));
+}
+
+#[test]
+fn a_body_that_nobody_wants_is_not_waited_for_long() {
+    let outcome = play_once(UNWANTED, Then::Wait);
+    assert_eq!((outcome.codes(), outcome.error), (vec![200], None));
+}
+
+#[test]
+fn stopping_ends_the_wait_for_a_body_that_nobody_wants() {
+    let server = Server::new(Patient, Limits::default());
+    let mut peer = Peer::new(vec![UNWANTED.to_vec()], Then::Wait);
+    let mut connection = server.connection(&mut peer);
+    let exchange = now(connection.next()).unwrap().unwrap();
+    now(crate::peer::answer(exchange)).unwrap();
+    let mut context = Context::from_waker(Waker::noop());
+    let mut next = pin!(connection.next());
+    assert!(next.as_mut().poll(&mut context).is_pending());
+    server.stop();
+    assert!(matches!(
+        next.as_mut().poll(&mut context),
+        Poll::Ready(Ok(None))
+    ));
+}
+
+#[test]
+fn stopping_waits_until_the_last_reply_has_arrived() {
+    let mut context = Context::from_waker(Waker::noop());
+    for (stopping, waits) in [(false, false), (true, true)] {
+        let server = Server::new(Patient, Limits::default());
+        let mut peer = Peer::new(vec![get("/static")], Then::Wait);
+        let mut connection = server.connection(&mut peer);
+        let exchange = now(connection.next()).unwrap().unwrap();
+        now(crate::peer::answer(exchange)).unwrap();
+        if stopping {
+            server.stop();
+        }
+        let mut over = pin!(connection.linger());
+        assert_eq!(over.as_mut().poll(&mut context).is_pending(), waits);
+    }
 }
 
 #[test]
