@@ -98,25 +98,22 @@ pub(crate) async fn connect(number: u32) -> Result<Netfront, Error> {
     };
     let claim = Claim::new(number)?;
     let mut frontend = Frontend::open("vif", number).await.map_err(store)?;
-    // Asked all at once: a round trip to xenstored costs more than a key.
-    let (state, mac, mtu) = (
-        frontend.read::<String>("state"),
-        frontend.read::<String>("mac"),
-        frontend.read::<String>("mtu"),
-    );
     // It may not be where a handshake begins, but where an earlier life of ours left it.
-    if state.await.as_deref() != Some(State::Initialising.text()) {
+    if frontend.read::<String>("state").await.as_deref() != Some(State::Initialising.text()) {
         frontend
             .publish(&[], State::Initialising)
             .await
             .map_err(store)?;
     }
+    reach(number, &mut frontend, State::InitWait).await?;
+
+    // Only now, since the toolstack may have taken the device away meanwhile and given us another.
+    let (mac, mtu) = (frontend.read::<String>("mac"), frontend.read("mtu"));
+    let features = offers(number, &frontend).await?;
     let mac = mac.await.unwrap_or_default();
     let Some(mac) = parse_mac(&mac) else {
         return Err(Error::BadMac(number, mac));
     };
-    reach(number, &mut frontend, State::InitWait).await?;
-    let features = offers(number, &frontend).await?;
     let mtu = parse_mtu(number, mtu.await, features);
 
     let data = Data::new(number, frontend.backend_id(), features)?;

@@ -147,14 +147,18 @@ fn detached_while_in_use() {
 #[test]
 fn a_backend_that_comes_late() {
     hosted::test(async || {
+        Config::default().write_keys();
         spawn(async {
             sleep(Duration::from_secs(20)).await;
-            store::write("/local/domain/0/backend/vif/1/0/state", "0");
-            attach(Config::default(), pair().0);
+            // Another device in the place of the one that was waited for.
+            let config = Config {
+                mac: [2, 0, 0, 0, 0, 9],
+                ..Config::default()
+            };
+            attach(config, pair().0);
         });
-        let config = Config::default();
-        config.write_keys();
-        Netfront::connect(0).await.unwrap();
+        let vif = Netfront::connect(0).await.unwrap();
+        assert_eq!(vif.mac(), [2, 0, 0, 0, 0, 9]);
     });
 }
 
