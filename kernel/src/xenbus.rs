@@ -97,9 +97,15 @@ impl Frontend {
 
     /// The state the backend is in.
     pub async fn backend_state(&self) -> State {
+        self.ask_state().await.unwrap_or(State::Unknown)
+    }
+
+    /// The state the backend is in; an error only when there is nobody to ask.
+    async fn ask_state(&self) -> Result<State, Error> {
         match xenstore::read(&format!("{}/state", self.backend)).await {
-            Ok(text) => State::from_text(&text),
-            Err(_) => State::Unknown,
+            Ok(text) => Ok(State::from_text(&text)),
+            Err(Error::Broken) => Err(Error::Broken),
+            Err(_) => Ok(State::Unknown),
         }
     }
 
@@ -109,7 +115,7 @@ impl Frontend {
     /// When the connection to xenstored ends.
     pub async fn wait_backend(&mut self, wanted: impl Fn(State) -> bool) -> Result<State, Error> {
         loop {
-            let state = self.backend_state().await;
+            let state = self.ask_state().await?;
             if wanted(state) {
                 return Ok(state);
             }

@@ -135,6 +135,11 @@ pub fn watches() -> usize {
     with(|s| s.watches.len()).unwrap_or(0)
 }
 
+/// How many transactions the guest has under way.
+pub fn transactions() -> usize {
+    with(|s| s.transactions.len()).unwrap_or(0)
+}
+
 /// Makes xenstored lie: `mangle` may change each message before it is sent.
 pub fn mangle(mangle: Mangle) {
     with(|s| s.mangle = Some(mangle));

@@ -3,6 +3,7 @@
 use super::pvclock::{TimeInfo, WallClock};
 use super::shared;
 use crate::time::Duration;
+use core::cell::Cell;
 use core::sync::atomic::{Ordering, fence};
 
 /// The processor's time-stamp counter.
@@ -31,9 +32,18 @@ pub(super) fn at(tsc: u64) -> u64 {
     TimeInfo::at(&info, tsc)
 }
 
-/// Xen's system time now, in nanoseconds.
+local! {
+    static LAST: Cell<u64> = Cell::new(0);
+}
+
+/// Xen's system time now, in nanoseconds. Never less than the last time: Xen corrects its clock by small steps, and
+/// processors may disagree a little.
 pub(super) fn now() -> u64 {
-    at(tsc())
+    let now = at(tsc());
+    LAST.with(|last| {
+        last.set(last.get().max(now));
+        last.get()
+    })
 }
 
 /// The time since the Unix epoch; `None` before Xen knows it.

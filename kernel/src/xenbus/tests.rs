@@ -113,6 +113,17 @@ fn what_the_backend_writes_may_be_nonsense() {
 }
 
 #[test]
+fn a_backend_is_not_gone_because_xenstored_is() {
+    hosted::test(async || {
+        toolstack();
+        let mut device = Frontend::open("vif", 0).await.unwrap();
+        store::write_producer(123_456_789);
+        let gone = device.wait_backend(|s| s == State::Unknown).await;
+        assert_eq!(gone, Err(Error::Broken));
+    });
+}
+
+#[test]
 fn a_device_gives_its_watch_back() {
     hosted::test(async || {
         toolstack();

@@ -100,6 +100,19 @@ fn a_failed_transaction_changes_nothing() {
 }
 
 #[test]
+fn a_transaction_that_nobody_waits_for_is_ended() {
+    hosted::test(async || {
+        for _ in 0..3 {
+            let unwanted = transaction(async |tx| tx.write("data/a", "1").await);
+            assert!(timeout(Duration::ZERO, unwanted).await.is_err());
+        }
+        sleep(Duration::from_millis(1)).await;
+        assert_eq!(store::transactions(), 0);
+        assert_eq!(read("data/a").await, Err(Error::Refused(Errno::ENOENT)));
+    });
+}
+
+#[test]
 fn watches_fire_and_are_given_back() {
     hosted::test(async || {
         // The domain's own watches are set by now.

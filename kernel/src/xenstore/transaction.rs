@@ -2,6 +2,7 @@
 
 use super::{Errno, Error, client, read_in, remove_in, text, write_in};
 use crate::abi::xs_wire::Type;
+use crate::run;
 use alloc::string::String;
 
 /// How often a transaction that others disturb is tried again.
@@ -52,6 +53,15 @@ impl Drop for Transaction {
     }
 }
 
+async fn start() -> Result<Transaction, Error> {
+    let id = text(client::request(Type::TransactionStart, 0, &[b"\0"])?.await?)?;
+    let id = id
+        .trim_end_matches('\0')
+        .parse()
+        .map_err(|_| Error::Unexpected)?;
+    Ok(Transaction { id, ended: false })
+}
+
 /// Runs `body` in a transaction, again if others disturbed it (`EAGAIN`).
 ///
 /// # Errors
@@ -60,15 +70,12 @@ pub async fn transaction<T>(
     mut body: impl AsyncFnMut(&Transaction) -> Result<T, Error>,
 ) -> Result<T, Error> {
     for _ in 0..TRIES {
-        let id = text(client::request(Type::TransactionStart, 0, &[b"\0"])?.await?)?;
-        let id = id
-            .trim_end_matches('\0')
-            .parse()
-            .map_err(|_| Error::Unexpected)?;
-        let mut tx = Transaction { id, ended: false };
+        // A task of its own, so that the answer is seen, and the transaction ended by its drop, also when whoever wanted
+        // it has gone away: xenstored gives a domain few of them.
+        let mut tx = run::spawn(start()).await?;
         let value = body(&tx).await?;
         tx.ended = true;
-        match client::request(Type::TransactionEnd, id, &[b"T", b"\0"])?.await {
+        match client::request(Type::TransactionEnd, tx.id, &[b"T", b"\0"])?.await {
             Ok(_) => return Ok(value),
             Err(Error::Refused(Errno::EAGAIN)) => {}
             Err(e) => return Err(e),

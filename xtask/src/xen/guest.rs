@@ -87,9 +87,19 @@ impl Guest {
         let log = xen.console_file(&name);
         let console = Console::new(log.clone());
         let dom0 = xen.dom0();
+        // xl maps the image's file, and what the rig's dom0 maps of a folder that it shares may be of an older file:
+        // it gets a copy of its own.
+        let (folder, fetch) = match xen {
+            Xen::Rig(_) => {
+                let folder = format!("/run/guests/{name}");
+                let fetch = format!("mkdir -p '{folder}' && cp '{there}'/* '{folder}' && ");
+                (folder, fetch)
+            }
+            Xen::Local => (there, String::new()),
+        };
         // The whole path of the image: after `xl reboot`, xl looks for it from /.
-        let create = format!("xl create unikernel.cfg 'kernel=\"{there}/unikernel.elf\"'{words}");
-        dom0.run(&format!("cd '{there}' && {create}"))
+        let create = format!("xl create unikernel.cfg 'kernel=\"{folder}/unikernel.elf\"'{words}");
+        dom0.run(&format!("{fetch}cd '{folder}' && {create}"))
             .with_context(|| format!("cannot create the guest {name}"))?;
         if matches!(xen, Xen::Local) {
             // Here xenconsoled may keep no logs: a console of our own does.
