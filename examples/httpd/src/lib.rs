@@ -40,5 +40,6 @@ pub async fn run() -> Result<(), Error> {
     let listener = TcpListener::bind(PORT).await?;
     timeline::mark("listening");
     log::info!(target: "httpd", "serving {} files, {} bytes, on port {PORT}", SITE.files().len(), SITE.content_bytes());
-    Service::new(&SITE).serve(listener).await
+    Service::new(&SITE).serve(listener).await;
+    Ok(())
 }

@@ -2,6 +2,7 @@
 
 use crate::{site, status};
 use alloc::rc::Rc;
+use core::cell::Cell;
 use core::future::{Future, poll_fn};
 use core::pin::pin;
 use core::task::Poll;
@@ -16,12 +17,20 @@ use xenlet_net::{TcpListener, TcpStream};
 /// What a connection may cost at most in memory: buffers of both directions and its task.
 const CONNECTION_BYTES: usize = 32 * 1024;
 
+/// Memory that has to be free for a connection to be taken or a request to be answered: for what is allocated then.
+const RESERVE: usize = 64 * 1024;
+
+/// How long to wait for memory before looking again.
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// A site and those who read it.
 pub struct Service {
     tree: &'static Tree,
     server: Server<KernelClock>,
     /// How many connections there may be; more wait in the listener's backlog.
     max_connections: usize,
+    /// How many there are, those included whose task has not run yet.
+    open: Cell<usize>,
     /// Told when a connection has ended.
     ended: Notify,
 }
@@ -38,33 +47,53 @@ impl Service {
             tree,
             server,
             max_connections,
+            open: Cell::new(0),
             ended: Notify::new(),
         })
     }
 
     /// Serves until the domain is asked to end; then takes no more connections, and finishes those that are busy
     /// with a request.
-    ///
-    /// # Errors
-    ///
-    /// The listener's.
-    pub async fn serve(self: Rc<Self>, listener: TcpListener) -> Result<(), xenlet_net::Error> {
+    pub async fn serve(self: Rc<Self>, listener: TcpListener) {
         let mut asked_to_end = pin!(shutdown::requested());
         while let Some(accepted) = unless(asked_to_end.as_mut(), self.accept(&listener)).await {
-            let stream = accepted?;
+            let stream = match accepted {
+                Ok(stream) => stream,
+                // The host's, where its sockets are used: it may be out of them for a moment.
+                Err(error) => {
+                    log::warn!(target: "httpd", "cannot accept a connection: {error}");
+                    time::sleep(PAUSE).await;
+                    continue;
+                }
+            };
+            self.open.update(|open| open + 1);
             let service = Rc::clone(&self);
-            run::spawn(async move { service.connection(stream).await });
+            run::spawn(async move {
+                service.connection(stream).await;
+                service.open.update(|open| open - 1);
+                service.ended.notify();
+            });
+            // It allocates what it needs before memory is looked at for the next one.
+            run::yield_now().await;
         }
         drop(listener);
-        log::info!(target: "httpd", "finishing {} connections", self.server.counters().open);
+        log::info!(target: "httpd", "finishing {} connections", self.open.get());
         self.server.stop();
-        self.server.emptied().await;
-        Ok(())
+        while self.open.get() > 0 {
+            self.ended.notified().await;
+        }
     }
 
     async fn accept(&self, listener: &TcpListener) -> Result<TcpStream, xenlet_net::Error> {
-        while self.server.counters().open as usize >= self.max_connections {
-            self.ended.notified().await;
+        loop {
+            if self.open.get() >= self.max_connections {
+                self.ended.notified().await;
+            } else if is_short_of_memory() {
+                // Memory comes back in other ways too than by the end of a connection of ours.
+                time::sleep(PAUSE).await;
+            } else {
+                break;
+            }
         }
         Ok(listener.accept().await?.0)
     }
@@ -73,11 +102,14 @@ impl Service {
         let mut connection = self.server.connection(&stream);
         if let Err(error) = self.exchanges(&mut connection).await {
             log::debug!(target: "httpd", "{error}");
+            if matches!(error, xenlet_http::Error::Stalled) {
+                // Who took nothing for so long will not take the rest: its memory is wanted by others.
+                return stream.abort();
+            }
         }
         // Closing is a courtesy: where it fails the peer is gone.
         let _ = stream.shutdown_write().await;
         connection.linger().await;
-        self.ended.notify();
     }
 
     async fn exchanges<S: Read + Write>(
@@ -94,6 +126,14 @@ impl Service {
         &self,
         exchange: Exchange<'_, '_, S, KernelClock>,
     ) -> Result<(), xenlet_http::Error<S::Error>> {
+        if is_short_of_memory() {
+            return exchange
+                .refuse(
+                    Status::SERVICE_UNAVAILABLE,
+                    "This guest is short of memory.",
+                )
+                .await;
+        }
         let request = exchange.request();
         if !matches!(request.method(), Method::Get | Method::Head) {
             let fields = [("Allow", "GET, HEAD"), PLAIN_TEXT];
@@ -111,6 +151,11 @@ impl Service {
             _ => site::answer(self.tree, exchange).await,
         }
     }
+}
+
+/// Whether too little memory is free to begin anything. An allocation that fails ends the guest.
+fn is_short_of_memory() -> bool {
+    memory::stats().is_some_and(|stats| stats.free < RESERVE)
 }
 
 /// The kernel's time.
@@ -137,3 +182,6 @@ async fn unless<F: Future>(mut first: impl Future + Unpin, future: F) -> Option<
     })
     .await
 }
+
+#[cfg(all(test, not(any(xenlet = "xen", xenlet = "unix"))))]
+mod tests;

@@ -4,7 +4,6 @@
 //! style with it, so that it looks the same beside any site.
 
 use crate::service::KernelClock;
-use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use embedded_io_async::{Read, Write};
@@ -140,24 +139,33 @@ pub(crate) async fn page<S: Read + Write>(
     exchange: Exchange<'_, '_, S, KernelClock>,
     server: &Server<KernelClock>,
 ) -> Result<(), Error<S::Error>> {
-    let page = render(&Facts::now(server).to_json());
+    let facts = escape(&Facts::now(server).to_json());
+    let page = around(&facts);
+    let length = page.iter().map(|part| part.len() as u64).sum();
     let fields = [
         ("Content-Type", "text/html; charset=utf-8"),
         NOT_KEPT,
         NOSNIFF,
     ];
-    exchange.respond(Status::OK, &fields, page.as_bytes()).await
+    let mut sender = exchange.start(Status::OK, &fields, Some(length)).await?;
+    for part in page {
+        sender.write(part.as_bytes()).await?;
+    }
+    sender.finish().await
 }
 
-/// Puts style and facts into the template.
-fn render(facts: &str) -> String {
+/// Facts that can't leave the script element that holds them: a `<` could end it.
+fn escape(facts: &str) -> String {
+    facts.replace('<', "\\u003c")
+}
+
+/// The page in parts, with style and facts where the template wants them: most of it is sent from where it lies.
+fn around(facts: &str) -> [&str; 5] {
     const TEMPLATE: &str = include_str!("status.html");
     const STYLE: &str = include_str!("../site/style.css");
-    // A `<` could end the script element that holds the facts.
-    let facts = facts.replace('<', "\\u003c");
     let (before, rest) = TEMPLATE.split_once("{{style}}").unwrap_or((TEMPLATE, ""));
     let (between, after) = rest.split_once("{{facts}}").unwrap_or((rest, ""));
-    format!("{before}{STYLE}{between}{facts}{after}")
+    [before, STYLE, between, facts, after]
 }
 
 #[cfg(test)]
@@ -166,7 +174,7 @@ mod tests {
 
     #[test]
     fn facts_cannot_leave_their_element() {
-        let page = render("{\"x\":\"</script>\"}");
+        let page = around(&escape("{\"x\":\"</script>\"}")).concat();
         assert!(page.contains("{\"x\":\"\\u003c/script>\"}"));
         assert!(page.contains(include_str!("../site/style.css")));
         assert!(!page.contains("{{"));
