@@ -10,7 +10,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::rc::Rc;
 use xenlet_kernel::hosted::is_process;
 use xenlet_kernel::{cmdline, run::spawn};
-use xenlet_netfront::hosted::{self as netfront, Tee, Wire};
+use xenlet_netfront::hosted::{self as netfront, Tap, Tee, Wire};
 
 /// Gives this process a vif, if it is a guest by itself: to the TAP device of `tap=`, or else to a peer that forwards
 /// the ports of `forward=`. `pcap=FILE` keeps a copy of all frames.
@@ -20,6 +20,14 @@ use xenlet_netfront::hosted::{self as netfront, Tee, Wire};
 pub fn attach() -> Result<(), Error> {
     if !is_process() {
         return Ok(());
+    }
+    if let Some(name) = cmdline::get("tap") {
+        let tap = Tap::open(name).map_err(|e| {
+            Error::Host(format!(
+                "tap={name}: {e}; make one by: ip tuntap add dev {name} mode tap user $USER"
+            ))
+        })?;
+        return connect(tap);
     }
     let peer = Peer::new();
     connect(peer.wire())?;
