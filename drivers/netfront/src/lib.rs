@@ -11,7 +11,9 @@
 //! | file | what |
 //! | --- | --- |
 //! | `proto` | the messages of both rings |
-//! | `connect` | xenstore keys, the handshake, closing |
+//! | `connect`, `settings` | the handshake: xenstore's keys, what the toolstack says |
+//! | `control` | the task beside an interface: the backend's state, closing |
+//! | `data` | what is shared with the backend |
 //! | `rx`, `frame` | receiving, and what is received |
 //! | `tx` | transmitting |
 //! | `hosted/` | a netback in this process, and a hostile one, for tests |
@@ -30,10 +32,14 @@
 extern crate alloc;
 
 mod connect;
+mod control;
+mod data;
 mod error;
+mod features;
 mod frame;
 pub mod proto;
 mod rx;
+mod settings;
 mod stats;
 mod tx;
 
@@ -41,129 +47,18 @@ mod tx;
 pub mod hosted;
 
 pub use error::{Error, Lie, Link, Why};
+pub use features::{Features, Gso, GsoKind, TxMeta};
 pub use frame::{Checksum, RxFrame};
 pub use stats::Stats;
 
 use alloc::rc::Rc;
-use connect::Control;
-use core::num::NonZeroU16;
+use control::Control;
 use core::task::{Context, Poll};
-use xenlet_kernel::event::Channel;
+use data::Data;
 use xenlet_kernel::run::JoinHandle;
 
 /// Bytes of an Ethernet header: no frame is shorter.
 pub(crate) const MIN_FRAME: usize = 14;
-
-/// What the backend of an interface can do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Features {
-    /// It takes frames of several pages.
-    pub sg: bool,
-    /// It takes IPv4 frames whose TCP or UDP checksum is left to it ([`TxMeta::csum_blank`]).
-    pub tx_checksum: bool,
-    /// It cuts large TCP segments over IPv4 ([`TxMeta::gso`]).
-    pub gso_tcpv4: bool,
-    /// The same over IPv6.
-    pub gso_tcpv6: bool,
-    /// Each ring has an event channel of its own.
-    pub split_channels: bool,
-}
-
-impl Features {
-    /// Whether it cuts large segments of this kind.
-    pub const fn gso(&self, kind: GsoKind) -> bool {
-        match kind {
-            GsoKind::TcpV4 => self.gso_tcpv4,
-            GsoKind::TcpV6 => self.gso_tcpv6,
-        }
-    }
-}
-
-/// What the backend is to do with a frame.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TxMeta {
-    /// The TCP or UDP checksum field holds the pseudo-header's sum, not complemented, and the backend is to do the rest.
-    /// Only for a backend with [`Features::tx_checksum`].
-    pub csum_blank: bool,
-    /// The frame is one large TCP segment to be cut. Implies `csum_blank`. Only for a backend with that feature.
-    pub gso: Option<Gso>,
-}
-
-/// How a large TCP segment is to be cut.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gso {
-    /// What it is.
-    pub kind: GsoKind,
-    /// Bytes of TCP payload in each piece.
-    pub size: NonZeroU16,
-}
-
-/// What a large segment is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GsoKind {
-    /// TCP over IPv4.
-    TcpV4,
-    /// TCP over IPv6.
-    TcpV6,
-}
-
-impl GsoKind {
-    const fn number(self) -> u8 {
-        match self {
-            Self::TcpV4 => proto::GSO_TCPV4,
-            Self::TcpV6 => proto::GSO_TCPV6,
-        }
-    }
-}
-
-/// The event channels of an interface.
-#[derive(Debug)]
-enum Channels {
-    One(Channel),
-    Split { tx: Channel, rx: Channel },
-}
-
-impl Channels {
-    /// Sends the events that the rings want; how many.
-    fn notify(&self, for_tx: bool, for_rx: bool) -> u64 {
-        match self {
-            Self::One(channel) => {
-                if for_tx || for_rx {
-                    channel.notify();
-                }
-                u64::from(for_tx || for_rx)
-            }
-            Self::Split { tx, rx } => {
-                if for_tx {
-                    tx.notify();
-                }
-                if for_rx {
-                    rx.notify();
-                }
-                u64::from(for_tx) + u64::from(for_rx)
-            }
-        }
-    }
-
-    /// Ready if an event came on any since the last time.
-    fn poll_event(&self, cx: &mut Context<'_>) -> Poll<()> {
-        match self {
-            Self::One(channel) => channel.poll_event(cx),
-            Self::Split { tx, rx } => match (tx.poll_event(cx), rx.poll_event(cx)) {
-                (Poll::Pending, Poll::Pending) => Poll::Pending,
-                _ => Poll::Ready(()),
-            },
-        }
-    }
-}
-
-/// What an interface shares with its backend.
-#[derive(Debug)]
-struct Data {
-    tx: tx::Tx,
-    rx: rx::Rx,
-    channels: Channels,
-}
 
 /// One connected interface.
 ///
@@ -214,7 +109,7 @@ impl Netfront {
 
     /// Whether frames can come and go. Once down, this interface stays down: drop it and connect again.
     pub fn link(&self) -> Link {
-        self.control.link.get()
+        self.control.link()
     }
 
     /// What happened so far.
@@ -329,8 +224,7 @@ impl Netfront {
 
     /// Takes the link down for a lie.
     fn fail(&mut self, lie: Lie) {
-        connect::log_lie(self.number, lie);
-        self.control.link.set(Link::Down(Why::Lied(lie)));
+        self.control.fail(self.number, lie);
         self.retire();
     }
 
@@ -345,12 +239,5 @@ impl Netfront {
 impl Drop for Netfront {
     fn drop(&mut self) {
         self.retire();
-    }
-}
-
-impl Data {
-    /// Asks for events. True when there is no need to wait for one.
-    fn arm(&mut self, stats: &mut Stats) -> Result<bool, Lie> {
-        Ok(self.rx.ready()? || self.tx.poll_room(stats)? || self.rx.arm()?)
     }
 }

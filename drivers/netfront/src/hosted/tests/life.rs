@@ -3,6 +3,9 @@
 use super::{asleep, attach, bytes, pair, receive, settle, transmit};
 use crate::hosted::{Config, Wire};
 use crate::{Error, Link, Netfront, Why};
+use core::future::{Future, poll_fn};
+use core::pin::pin;
+use core::task::Poll;
 use xenlet_kernel::hosted::{self, store};
 use xenlet_kernel::run::spawn;
 use xenlet_kernel::time::{Duration, sleep};
@@ -228,5 +231,39 @@ fn a_backend_that_refuses() {
         );
         settle().await;
         assert_eq!(taken(), before);
+    });
+}
+
+#[test]
+fn given_up_in_the_middle() {
+    hosted::test(async || {
+        settle().await;
+        attach(Config::default(), pair().0);
+        let before = taken();
+        // At every moment at which it waits for something.
+        for polls in 0..100 {
+            let connected = {
+                let mut connecting = pin!(Netfront::connect(0));
+                let mut left = polls;
+                poll_fn(|cx| match connecting.as_mut().poll(cx) {
+                    Poll::Ready(result) => Poll::Ready(Some(result.unwrap())),
+                    Poll::Pending if left == 0 => Poll::Ready(None),
+                    Poll::Pending => {
+                        left -= 1;
+                        Poll::Pending
+                    }
+                })
+                .await
+            };
+            let done = connected.is_some();
+            drop(connected);
+            settle().await;
+            assert_eq!(taken(), before, "after {polls} times");
+            if done {
+                assert!(polls > 5, "it takes some waiting");
+                return;
+            }
+        }
+        panic!("it never connected");
     });
 }
