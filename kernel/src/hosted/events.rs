@@ -54,6 +54,13 @@ impl Ports {
         }
     }
 
+    /// Sends the guest an event.
+    pub(super) fn raise(&mut self, port: Port) {
+        if let Some(ends) = self.get(port) {
+            ends.guest_pending = true;
+        }
+    }
+
     pub(super) fn take_pending(&mut self, port: Port) -> bool {
         self.get(port)
             .is_some_and(|ends| core::mem::take(&mut ends.guest_pending))
@@ -102,11 +109,7 @@ impl BackendPort {
 
     /// Sends the guest an event.
     pub fn notify(&self) {
-        machine(|m| {
-            if let Some(ends) = m.events.borrow_mut().get(self.0) {
-                ends.guest_pending = true;
-            }
-        });
+        machine(|m| m.events.borrow_mut().raise(self.0));
     }
 
     /// Whether the guest sent an event since the last time.

@@ -153,6 +153,7 @@ pub(crate) fn wait(deadline: Option<Instant>) -> bool {
 /// The console's page and what has come out of it.
 pub(crate) struct Console {
     page: NonNull<u8>,
+    port: Option<Port>,
     text: Vec<u8>,
 }
 
@@ -160,6 +161,7 @@ impl Default for Console {
     fn default() -> Self {
         Self {
             page: NonNull::from(Box::leak(Box::new(SharedPage([0; 4096])))).cast(),
+            port: None,
             text: Vec::new(),
         }
     }
@@ -208,21 +210,32 @@ impl Console {
 
 /// The console's page, and the port that its events come by.
 pub(crate) fn console() -> Option<(Window, Port)> {
-    let port = machine(|m| m.events.borrow_mut().alloc())?;
     machine(|m| {
+        let port = m.events.borrow_mut().alloc()?;
+        let mut console = m.console.borrow_mut();
+        console.port = Some(port);
         Some((
-            Window::new(
-                m.console.borrow().page,
-                size_of::<abi::console::Interface>(),
-            ),
+            Window::new(console.page, size_of::<abi::console::Interface>()),
             port,
         ))
     })
 }
 
+/// Lets xenconsoled take what is in the ring, and say so. True if there was anything.
+pub(crate) fn serve_console() -> bool {
+    machine(|m| {
+        let mut console = m.console.borrow_mut();
+        let taken = console.drain();
+        if let Some(port) = console.port.filter(|_| taken) {
+            m.events.borrow_mut().raise(port);
+        }
+        taken
+    })
+}
+
 /// Gives the console's reader the processor for a moment.
 pub(crate) fn console_pause() {
-    machine(|m| m.console.borrow_mut().drain());
+    serve_console();
 }
 
 /// A line for when there is no console: for the test's own output.
