@@ -108,10 +108,6 @@ fn poll_backends() -> bool {
     // Taken out while they run: one may add another.
     let mut backends = machine(|m| m.backends.take());
     let mut progress = store::serve() | platform::serve_console();
-    if is_process() {
-        // The terminal shows the console as it comes; a test asks for it.
-        progress |= machine(|m| m.console.borrow_mut().drain());
-    }
     for backend in &mut backends {
         progress |= backend.poll();
     }

@@ -180,7 +180,7 @@ pub(crate) struct SharedPage(pub(crate) [u8; 4096]);
 
 impl Console {
     /// What xenconsoled does: takes what is in the ring.
-    pub(super) fn drain(&mut self) -> bool {
+    fn drain(&mut self) -> bool {
         let window = Window::new(self.page, size_of::<abi::console::Interface>());
         let (cons, prod) = (window.load_acquire(3080), window.load_acquire(3084));
         let count = prod.wrapping_sub(cons);
