@@ -67,19 +67,15 @@ pub(crate) fn check() -> Result<(), Error> {
 /// [`Error::Word`] when the command line's are none.
 pub(crate) fn sizes() -> Result<Sizes, Error> {
     let total = memory::stats().map_or(usize::MAX, |stats| stats.total);
-    let default = match total >> 20 {
-        0..32 => Sizes {
-            rx: 4 * 1024,
-            tx: 8 * 1024,
-        },
-        32..128 => Sizes {
-            rx: 16 * 1024,
-            tx: 32 * 1024,
-        },
-        _ => Sizes {
-            rx: 64 * 1024,
-            tx: 128 * 1024,
-        },
+    let (rx_kib, tx_kib) = match total >> 20 {
+        0..32 => (4, 8),
+        32..128 => (8, 16),
+        128..512 => (16, 64),
+        _ => (64, 128),
+    };
+    let default = Sizes {
+        rx: rx_kib * 1024,
+        tx: tx_kib * 1024,
     };
     let size = |key: &str, default: usize| {
         match cmdline::get(key) {

@@ -17,7 +17,10 @@ pub struct Faults {
     pub changed: u64,
 }
 
-/// A wire with faults, in both directions.
+/// A wire with faults, in both directions. What is behind it must work out its checksums itself ([`Peer::new`] does): a
+/// blank one says nothing of the bytes.
+///
+/// [`Peer::new`]: super::Peer::new
 pub struct Faulty<W> {
     wire: W,
     faults: Faults,

@@ -1,21 +1,28 @@
 //! The insides of a peer: an ordinary smoltcp host, and the frames between it and the guest.
 
 use super::dhcp::{self, Lease};
+use crate::stack::packet;
+use core::num::NonZeroUsize;
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
-use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
+use smoltcp::phy::{Checksum, Device, DeviceCapabilities, Medium, PacketMeta, RxToken, TxToken};
 use smoltcp::socket::tcp;
 use smoltcp::time::Instant;
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr, Ipv4Cidr};
 use std::collections::VecDeque;
 use xenlet_kernel::time;
+use xenlet_netfront::hosted::Frame;
+use xenlet_netfront::{self as netfront, Gso, GsoKind};
+
+/// Bytes of the longest IP packet.
+const MTU: usize = 1500;
 
 /// Frames on their way, and those that a test wants to see.
 #[derive(Default)]
 pub(super) struct Frames {
     pub(super) from_guest: VecDeque<Vec<u8>>,
-    pub(super) to_guest: VecDeque<Vec<u8>>,
-    /// Bytes of the longest frame.
-    longest: usize,
+    pub(super) to_guest: VecDeque<Frame>,
+    /// Whether large segments and checksums are left to the wire.
+    pub(super) offloads: bool,
 }
 
 /// The host.
@@ -39,10 +46,15 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    pub(super) fn new(mac: [u8; 6], address: Ipv4Cidr, lease: Option<Lease>, mtu: usize) -> Self {
+    pub(super) fn new(
+        mac: [u8; 6],
+        address: Ipv4Cidr,
+        lease: Option<Lease>,
+        offloads: bool,
+    ) -> Self {
         let mac = EthernetAddress(mac);
         let mut frames = Frames {
-            longest: mtu + 14,
+            offloads,
             ..Frames::default()
         };
         let mut config = Config::new(HardwareAddress::Ethernet(mac));
@@ -79,7 +91,7 @@ impl Machine {
         match dhcp::answer(&frame, self.mac, self.address, self.lease.as_ref()) {
             dhcp::Answer::NotDhcp => self.frames.from_guest.push_back(frame),
             dhcp::Answer::Silence => {}
-            dhcp::Answer::Frame(reply) => self.frames.to_guest.push_back(reply),
+            dhcp::Answer::Frame(reply) => self.frames.to_guest.push_back(reply.into()),
         }
     }
 
@@ -113,24 +125,41 @@ pub(super) fn now() -> Instant {
 }
 
 pub(super) struct Rx(Vec<u8>);
-pub(super) struct Tx<'a>(&'a mut VecDeque<Vec<u8>>);
+
+pub(super) struct Tx<'a> {
+    frames: &'a mut Frames,
+    meta: Option<PacketMeta>,
+}
+
+impl Frames {
+    fn tx(&mut self) -> Tx<'_> {
+        Tx {
+            frames: self,
+            meta: None,
+        }
+    }
+}
 
 impl Device for Frames {
     type RxToken<'a> = Rx;
     type TxToken<'a> = Tx<'a>;
 
     fn receive(&mut self, _: Instant) -> Option<(Rx, Tx<'_>)> {
-        Some((Rx(self.from_guest.pop_front()?), Tx(&mut self.to_guest)))
+        Some((Rx(self.from_guest.pop_front()?), self.tx()))
     }
 
     fn transmit(&mut self, _: Instant) -> Option<Tx<'_>> {
-        Some(Tx(&mut self.to_guest))
+        Some(self.tx())
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
         let mut capabilities = DeviceCapabilities::default();
         capabilities.medium = Medium::Ethernet;
-        capabilities.max_transmission_unit = self.longest;
+        capabilities.max_transmission_unit = MTU + 14;
+        if self.offloads {
+            capabilities.checksum.tcp = Checksum::Rx;
+            capabilities.segmentation.tcpv4 = NonZeroUsize::new(65535);
+        }
         capabilities
     }
 }
@@ -142,10 +171,24 @@ impl RxToken for Rx {
 }
 
 impl TxToken for Tx<'_> {
+    fn set_meta(&mut self, meta: PacketMeta) {
+        self.meta = Some(meta);
+    }
+
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
-        let mut frame = vec![0; len];
-        let result = f(&mut frame);
-        self.0.push_back(frame);
+        let mut frame = Frame::from(vec![0; len]);
+        let result = f(&mut frame.bytes);
+        // As a frame that this host's own stack made: what is TCP has no checksum yet.
+        if self.frames.offloads && packet::sent(&frame.bytes).is_some() {
+            packet::blank_checksum(&mut frame.bytes);
+            frame.checksum = netfront::Checksum::Blank;
+            let size = self.meta.and_then(|meta| meta.segmentation_offload_size);
+            frame.gso = size.map(|size| Gso {
+                kind: GsoKind::TcpV4,
+                size,
+            });
+        }
+        self.frames.to_guest.push_back(frame);
         result
     }
 }

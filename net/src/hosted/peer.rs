@@ -37,6 +37,16 @@ impl Peer {
     /// A host at `own` that gives the guest `guest`, both in a subnet of 24 bits, for the vif of this number: each has
     /// another hardware address.
     pub fn with_network(number: u8, own: Ipv4Addr, guest: Ipv4Addr) -> Self {
+        Self::with_machine(number, own, guest, false)
+    }
+
+    /// A peer that leaves checksums and the cutting of large segments to the wire, as Linux does: the guest gets segments of
+    /// up to 64 KiB.
+    pub fn with_offloads() -> Self {
+        Self::with_machine(0, Self::ADDRESS, Self::GUEST, true)
+    }
+
+    fn with_machine(number: u8, own: Ipv4Addr, guest: Ipv4Addr, offloads: bool) -> Self {
         let lease = Lease {
             address: Cidr {
                 address: guest,
@@ -47,12 +57,8 @@ impl Peer {
             secs: 3600,
         };
         let address = Ipv4Cidr::new(own, Self::PREFIX);
-        let machine = Machine::new(
-            [0x52, 0x54, 0, 0x12, 0x34, number],
-            address,
-            Some(lease),
-            1500,
-        );
+        let mac = [0x52, 0x54, 0, 0x12, 0x34, number];
+        let machine = Machine::new(mac, address, Some(lease), offloads);
         Self {
             machine: Rc::new(RefCell::new(machine)),
             guest,
@@ -128,7 +134,7 @@ impl Peer {
             .borrow_mut()
             .frames
             .to_guest
-            .push_back(frame.to_vec());
+            .push_back(frame.to_vec().into());
     }
 
     /// The frames of the guest's since the last time this was asked; the first time only begins to listen.
@@ -176,7 +182,7 @@ impl Wire for PeerWire {
         if machine.cut {
             machine.frames.to_guest.clear();
         }
-        machine.frames.to_guest.pop_front().map(Frame::from)
+        machine.frames.to_guest.pop_front()
     }
 
     fn next_deadline(&self) -> Option<Instant> {

@@ -29,7 +29,7 @@ pub fn attach() -> Result<(), Error> {
         })?;
         return connect(tap);
     }
-    let peer = Peer::new();
+    let peer = Peer::with_offloads();
     connect(peer.wire())?;
     for (guest, host) in forward::forwards(cmdline::line())? {
         let listener = Async::<TcpListener>::bind((Ipv4Addr::LOCALHOST, host)).map_err(|e| {

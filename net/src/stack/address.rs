@@ -95,15 +95,18 @@ impl Address {
 }
 
 impl Inner {
-    /// The vif is connected: begins to get an address.
+    /// The vif is connected: takes up the address that there is, or begins to get one. A lease outlives the vif it came
+    /// by, and with it its connections; if the network behind the vif is another now, the renewal will be refused.
     pub(super) fn begin_address(&mut self) {
-        if let Some(handle) = self.address.dhcp {
+        let held = self.address.now.clone();
+        if held.is_none()
+            && let Some(handle) = self.address.dhcp
+        {
             self.address.requests = 0;
-            // A lease is asked for anew: the network behind the vif may be another.
             self.common.get_mut::<dhcpv4::Socket<'_>>(handle).reset();
         }
         self.common_is_due = true;
-        self.use_address(self.address.fixed.clone());
+        self.use_address(held.or(self.address.fixed.clone()));
     }
 
     /// Acts on what DHCP has come to.

@@ -24,16 +24,22 @@ const LAST_PAUSE: Duration = Duration::from_secs(60);
 /// Connects the vif and moves its frames; again when the backend went away.
 pub(crate) async fn drive(stack: Rc<Stack>) {
     let mut pause = FIRST_PAUSE;
+    let mut said = None;
     loop {
         match Netfront::connect(stack.number).await {
             Ok(mut nic) => {
-                pause = FIRST_PAUSE;
+                (pause, said) = (FIRST_PAUSE, None);
                 stack.attach(&mut nic);
                 stack.run(&mut nic).await;
                 stack.detach(&nic);
                 nic.close().await;
             }
-            Err(e) => log::error!(target: "net", "{e}; trying again in {} s", pause.as_secs()),
+            // Once, however long it lasts.
+            Err(e) if said.as_ref() == Some(&e) => {}
+            Err(e) => {
+                log::error!(target: "net", "{e}; trying again until it works");
+                said = Some(e);
+            }
         }
         sleep(pause).await;
         pause = (pause * 2).min(LAST_PAUSE);

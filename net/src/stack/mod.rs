@@ -20,7 +20,7 @@ mod driver;
 mod egress;
 pub(crate) mod hash;
 mod ingress;
-mod packet;
+pub(crate) mod packet;
 mod sockets;
 pub(crate) mod table;
 mod timewait;

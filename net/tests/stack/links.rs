@@ -1,9 +1,13 @@
 //! The vif goes away, and comes back.
 
 use crate::support::{check_echo, domain, pattern, serve_echo, stats};
+use embedded_io_async::{Read, Write};
+use proptest::prelude::*;
+use std::net::Ipv4Addr;
+use xenlet_kernel::hosted;
 use xenlet_kernel::time::{Duration, sleep};
 use xenlet_net::hosted::Peer;
-use xenlet_netfront::hosted as netfront;
+use xenlet_netfront::hosted::{self as netfront, hostile};
 
 #[test]
 fn detached_and_attached_again() {
@@ -34,6 +38,67 @@ fn detached_and_attached_again() {
         "{}",
         ended.console
     );
+}
+
+/// A connection goes on over a new vif, by the lease that came over the old one.
+#[test]
+fn a_connection_outlives_its_vif() {
+    hosted::test(async || {
+        let peer = Peer::new();
+        let vif = netfront::attach(netfront::Config::default(), peer.wire());
+        serve_echo().await;
+        let mut client = peer.connect(7).await.unwrap();
+        vif.detach();
+        sleep(Duration::from_secs(30)).await;
+        assert!(!xenlet_net::interfaces()[0].link);
+        let _again = netfront::attach(netfront::Config::default(), peer.wire());
+        client.write_all(b"still there?").await.unwrap();
+        client.read_exact(&mut [0; 12]).await.unwrap();
+        check_echo(client, pattern(10_000)).await;
+    });
+}
+
+/// Large segments and blank checksums both ways, as between guests of one host.
+#[test]
+fn a_backend_that_can_do_much() {
+    let ended = domain("", async || {
+        let peer = Peer::with_offloads();
+        netfront::attach(netfront::Config::default(), peer.wire());
+        serve_echo().await;
+        check_echo(peer.connect(7).await.unwrap(), pattern(4 << 20)).await;
+        let stats = stats();
+        let bytes_a_frame = (
+            stats.rx_bytes / stats.rx_frames,
+            stats.tx_bytes / stats.tx_frames,
+        );
+        assert!(
+            bytes_a_frame.0 > 4000 && bytes_a_frame.1 > 4000,
+            "{bytes_a_frame:?}"
+        );
+        assert_eq!(stats.bad_checksums, 0);
+    });
+    assert!(ended.value.is_some(), "{}", ended.console);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// A backend that lies about everything, beside one that does not: the guest goes on, and serves by the other.
+    #[test]
+    fn a_backend_that_lies(script in prop::collection::vec(any::<u8>(), 0..600)) {
+        let ended = domain("", async move || {
+            hostile::attach(netfront::Config::default(), script);
+            let (own, guest) = (Ipv4Addr::new(192, 168, 7, 1), Ipv4Addr::new(192, 168, 7, 9));
+            let peer = Peer::with_network(1, own, guest);
+            let config = netfront::Config { number: 1, mac: [0, 0x16, 0x3e, 0, 0, 2], ..netfront::Config::default() };
+            netfront::attach(config, peer.wire());
+            serve_echo().await;
+            check_echo(peer.connect(7).await.unwrap(), pattern(20_000)).await;
+            sleep(Duration::from_secs(60)).await;
+            check_echo(peer.connect(7).await.unwrap(), pattern(20_000)).await;
+        });
+        prop_assert!(ended.value.is_some(), "{}", ended.console);
+    }
 }
 
 /// Without the backend's help: no offloads, no scatter-gather, one event channel.
