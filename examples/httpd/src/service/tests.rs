@@ -1,4 +1,5 @@
 //! The end of a service, with a client on the other machine.
+#![cfg(not(any(xenlet = "xen", xenlet = "unix")))]
 
 use super::Service;
 use crate::SITE;
