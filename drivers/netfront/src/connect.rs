@@ -11,13 +11,20 @@ use alloc::rc::Rc;
 use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
-use xenlet_kernel::run;
+use xenlet_kernel::addr::PAGE_SIZE;
 use xenlet_kernel::time::{Duration, timeout};
 use xenlet_kernel::xenbus::{Frontend, State};
 use xenlet_kernel::xenstore::{self, Errno};
+use xenlet_kernel::{memory, page, run};
 
 /// How long the backend has for each step: its domain may be busy starting others.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Pages that backends may keep of closed interfaces before none is opened any more: an eighth of the memory. Each
+/// interface gives its backend the chance to keep some hundreds.
+fn most_kept() -> usize {
+    memory::stats().map_or(1024, |stats| stats.total / PAGE_SIZE / 8)
+}
 
 pub(crate) async fn connect(number: u32) -> Result<Netfront, Error> {
     let store = |e| match e {
@@ -25,6 +32,10 @@ pub(crate) async fn connect(number: u32) -> Result<Netfront, Error> {
         e => Error::Store(number, e),
     };
     let claim = Claim::new(number)?;
+    let kept = page::leaked();
+    if kept > most_kept() {
+        return Err(Error::PagesKept(number, kept));
+    }
     let mut frontend = Frontend::open("vif", number).await.map_err(store)?;
     // It may not be where a handshake begins, but where an earlier life of ours left it.
     if frontend.read::<String>("state").await.as_deref() != Some(State::Initialising.text()) {

@@ -27,6 +27,8 @@ pub enum Error {
     BackendRefused(u32, State),
     /// No memory for the rings and the pages of frames.
     OutOfPages(u32),
+    /// Backends kept so many pages of closed interfaces that they are given no more.
+    PagesKept(u32, usize),
     /// No event channel is left.
     NoPort(u32, NoPort),
 }
@@ -58,6 +60,11 @@ impl fmt::Display for Error {
                 "vif{n}: the backend went to {state:?} instead of Connected; its domain's log says why"
             ),
             Self::OutOfPages(n) => write!(f, "vif{n}: {OutOfPages}"),
+            Self::PagesKept(n, pages) => write!(
+                f,
+                "vif{n}: {pages} pages of closed interfaces are still mapped by their backends, which get no more: \
+                 restart this guest, and ask the backend's domain why"
+            ),
             Self::NoPort(n, e) => write!(f, "vif{n}: {e}"),
         }
     }

@@ -3,19 +3,17 @@
 //! The response in a ring slot answers the request that was in it (`netif.h`: an extra has no id, so it must), and
 //! the page of a request is kept by its slot. What a response says is looked at only when its page's grant has
 //! ended: from then on nobody else can change the frame. A frame of one slot stays in its page, which goes back to the
-//! pool, and to the backend, when whoever reads it drops it. A frame of several slots is joined in one buffer.
+//! pool, and to the backend, when whoever reads it drops it. A frame of several slots is joined in one buffer
+//! (`partial`).
 
-use crate::frame::{Body, Checksum, MAX_FRAME, Pool, RxFrame};
-use crate::proto::{
-    self, EXTRA_GSO, EXTRA_HASH, EXTRA_MCAST_ADD, EXTRA_MORE, Extra, GSO_TCPV4, GSO_TCPV6,
-    MAX_SLOTS, RX_CSUM_BLANK, RX_DATA_VALIDATED, RX_EXTRA_INFO, RX_MORE_DATA, RxRequest,
-    RxResponse,
-};
-use crate::{Lie, MIN_FRAME, Stats};
+mod partial;
+
+use crate::frame::{Pool, RxFrame};
+use crate::proto::{self, MAX_SLOTS, RxRequest};
+use crate::{Lie, Stats};
 use alloc::boxed::Box;
 use alloc::rc::Rc;
-use alloc::vec::Vec;
-use core::num::NonZeroU16;
+use partial::Partial;
 use xenlet_kernel::addr::{DomId, GrantRef, PAGE_SIZE};
 use xenlet_kernel::memory;
 use xenlet_kernel::page::{OutOfPages, Page, SharedPage};
@@ -27,40 +25,6 @@ const SLOTS: u32 = slots::<proto::Rx>();
 const FIRST: u32 = 64;
 /// Pages without which netback holds frames back: the largest frame, and as much again.
 const FEWEST: u32 = 2 * MAX_SLOTS;
-/// Kinds of extras, so how many a frame may have.
-const MAX_EXTRAS: u32 = 4;
-
-/// What is known of a frame whose slots have not all come.
-#[derive(Debug, Default)]
-struct Partial {
-    /// Slots of data so far; 0 is no frame.
-    slots: u32,
-    extras: u32,
-    /// The next slot is an extra.
-    extra_next: bool,
-    /// A slot of data follows when the extras are through.
-    more: bool,
-    /// The first slot's page, where its bytes begin and how many they are.
-    head: Option<(Page, usize, usize)>,
-    /// Where the slots are joined, if there are more than one.
-    joined: Option<Vec<u8>>,
-    checksum: Checksum,
-    gso_size: Option<NonZeroU16>,
-    spoilt: Option<Spoilt>,
-}
-
-/// Why a frame is dropped although the backend broke no rule.
-#[derive(Clone, Copy, Debug)]
-enum Spoilt {
-    /// The backend says that it could not copy it.
-    Status,
-    /// More bytes than any frame has.
-    TooLong,
-    /// An extra that means nothing to us, so that we don't know what the frame is.
-    Extra,
-    /// No memory to join it in.
-    Memory,
-}
 
 #[derive(Debug)]
 pub(crate) struct Rx {
@@ -173,139 +137,22 @@ impl Rx {
                 break;
             };
             let page = page.reclaim().map_err(|_kept| Lie::RxPageKept)?;
-            if self.partial.extra_next {
+            if self.partial.extra_is_next() {
                 self.pool.put(page);
-                self.extra(response.extra())?;
+                self.partial.extra(response.extra())?;
             } else {
-                self.data(id_of(slot), response, page)?;
+                let due = id_of(slot);
+                self.partial.data(due, response, page, &self.pool)?;
             }
-            if self.partial.extra_next || self.partial.more {
+            if !self.partial.is_whole() {
                 continue;
             }
-            let partial = core::mem::take(&mut self.partial);
-            if let Some(frame) = self.complete(partial, stats) {
+            let whole = core::mem::take(&mut self.partial);
+            if let Some(frame) = whole.complete(&self.pool, stats) {
                 return Ok(Some(frame));
             }
         }
         Ok(None)
-    }
-
-    fn data(&mut self, due: u16, response: RxResponse, page: Page) -> Result<(), Lie> {
-        let RxResponse {
-            id,
-            offset,
-            flags,
-            status,
-        } = response;
-        if id != due {
-            return Err(Lie::RxId { due, said: id });
-        }
-        let first = self.partial.slots == 0;
-        if flags & RX_EXTRA_INFO != 0 && !first {
-            return Err(Lie::RxStrayExtra);
-        }
-        self.partial.slots += 1;
-        if self.partial.slots > MAX_SLOTS {
-            return Err(Lie::RxEndless);
-        }
-        self.partial.more = flags & RX_MORE_DATA != 0;
-        self.partial.extra_next = flags & RX_EXTRA_INFO != 0;
-        if first {
-            self.partial.checksum = match flags & (RX_CSUM_BLANK | RX_DATA_VALIDATED) {
-                0 => Checksum::Unknown,
-                RX_DATA_VALIDATED => Checksum::Validated,
-                _ => Checksum::Blank,
-            };
-        }
-        let Ok(len) = u16::try_from(status) else {
-            self.partial.spoilt = Some(Spoilt::Status);
-            self.pool.put(page);
-            return Ok(());
-        };
-        let (start, len) = (usize::from(offset), usize::from(len));
-        if start + len > PAGE_SIZE {
-            return Err(Lie::RxOutside {
-                offset,
-                len: status.unsigned_abs(),
-            });
-        }
-        if first {
-            self.partial.head = Some((page, start, len));
-        } else {
-            self.join(&page[start..start + len]);
-            self.pool.put(page);
-        }
-        Ok(())
-    }
-
-    /// Appends a slot's bytes to those of the slots before it.
-    fn join(&mut self, bytes: &[u8]) {
-        if self.partial.joined.is_none() {
-            self.partial.joined = self.pool.take_buffer();
-        }
-        let Some(buffer) = self.partial.joined.as_mut() else {
-            self.partial.spoilt = Some(Spoilt::Memory);
-            return;
-        };
-        if let Some((page, start, len)) = self.partial.head.take() {
-            buffer.extend_from_slice(&page[start..start + len]);
-            self.pool.put(page);
-        }
-        if buffer.len() + bytes.len() <= MAX_FRAME {
-            buffer.extend_from_slice(bytes);
-        } else {
-            self.partial.spoilt = Some(Spoilt::TooLong);
-        }
-    }
-
-    fn extra(&mut self, extra: Extra) -> Result<(), Lie> {
-        self.partial.extras += 1;
-        if self.partial.extras > MAX_EXTRAS {
-            return Err(Lie::RxExtras);
-        }
-        self.partial.extra_next = extra.flags & EXTRA_MORE != 0;
-        match extra.kind {
-            EXTRA_GSO => {
-                self.partial.gso_size = NonZeroU16::new(extra.gso_size());
-                let known = matches!(extra.gso_kind(), GSO_TCPV4 | GSO_TCPV6);
-                if !known || self.partial.gso_size.is_none() {
-                    self.partial.spoilt = Some(Spoilt::Extra);
-                }
-            }
-            // They change nothing in what the frame is.
-            EXTRA_MCAST_ADD..=EXTRA_HASH => {}
-            _ => self.partial.spoilt = Some(Spoilt::Extra),
-        }
-        Ok(())
-    }
-
-    /// The frame whose slots have all come; `None` when it is dropped.
-    fn complete(&self, partial: Partial, stats: &mut Stats) -> Option<RxFrame> {
-        let body = match (partial.joined, partial.head) {
-            (Some(buffer), _) => Body::Joined(buffer),
-            (None, Some((page, start, len))) => Body::InPage(page, start..start + len),
-            (None, None) => Body::Gone,
-        };
-        let frame = RxFrame {
-            body,
-            pool: Rc::clone(&self.pool),
-            checksum: partial.checksum,
-            gso_size: partial.gso_size,
-        };
-        let dropped = match partial.spoilt {
-            Some(Spoilt::Status) => &mut stats.rx_refused,
-            Some(Spoilt::TooLong) => &mut stats.rx_too_long,
-            Some(Spoilt::Extra) => &mut stats.rx_unknown_extra,
-            Some(Spoilt::Memory) => &mut stats.rx_no_memory,
-            None if frame.len() < MIN_FRAME => &mut stats.rx_too_short,
-            None => {
-                stats.rx_frames += 1;
-                stats.rx_bytes += frame.len() as u64;
-                return Some(frame);
-            }
-        };
-        *dropped += 1;
-        None
     }
 }
 

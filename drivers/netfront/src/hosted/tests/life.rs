@@ -49,6 +49,33 @@ fn closing_gives_everything_back_and_it_can_be_connected_again() {
 }
 
 #[test]
+fn a_backend_that_keeps_pages_gets_no_more_in_the_end() {
+    hosted::test(async || {
+        settle().await;
+        attach(Config::default(), pair().0);
+        let mut kept = Vec::new();
+        let lost = loop {
+            match Netfront::connect(0).await {
+                Ok(vif) => {
+                    let keys = ["tx-ring-ref", "rx-ring-ref"];
+                    kept.extend(keys.map(|key| {
+                        let gref = store::read(&format!("/local/domain/1/device/vif/0/{key}"));
+                        let gref = gref.unwrap().parse().unwrap();
+                        hosted::map_grant(xenlet_kernel::addr::GrantRef(gref), true).unwrap()
+                    }));
+                    vif.close().await;
+                    settle().await;
+                }
+                Err(Error::PagesKept(0, lost)) => break lost,
+                Err(e) => panic!("{e}"),
+            }
+            assert!(kept.len() < 10_000, "it goes on and on");
+        };
+        assert!((1025..2048).contains(&lost), "{lost} pages");
+    });
+}
+
+#[test]
 fn dropping_closes_in_the_background() {
     hosted::test(async || {
         settle().await;
