@@ -53,6 +53,11 @@ impl Table {
 
     fn grow(&mut self) -> Result<(), OutOfPages> {
         let index = u32::try_from(self.frames.len()).map_err(|_| OutOfPages)?;
+        // Room for every entry now: giving one back must not need memory.
+        let all = ((index + 1) * ENTRIES_PER_FRAME) as usize;
+        let more = all.saturating_sub(self.free.len());
+        self.free.try_reserve(more).map_err(|_| OutOfPages)?;
+        self.frames.try_reserve(1).map_err(|_| OutOfPages)?;
         self.frames
             .push(platform::grant_frame(index).ok_or(OutOfPages)?);
         let first = if index == 0 {

@@ -22,6 +22,9 @@ const REQ_PROD: usize = 2052;
 const RSP_CONS: usize = 2056;
 const RSP_PROD: usize = 2060;
 
+/// Bytes of requests that may wait for a xenstored that does not read them.
+const OUT_MAX: usize = 64 * 1024;
+
 type Answer = Result<(Type, Vec<u8>), Error>;
 
 /// Where the answer to one request goes.
@@ -170,6 +173,9 @@ impl Client {
     }
 
     fn send(&mut self, ty: Type, tx_id: u32, parts: &[&[u8]]) -> Result<u32, Error> {
+        if self.out.len() > OUT_MAX {
+            return Err(Error::Broken);
+        }
         let len: usize = parts.iter().map(|part| part.len()).sum();
         let sendable = len <= PAYLOAD_MAX
             && parts

@@ -10,6 +10,7 @@ use smoltcp::iface::{Config, Interface};
 use smoltcp::phy::Device;
 use smoltcp::wire::{EthernetAddress, HardwareAddress};
 use xenlet_kernel::run::yield_now;
+use xenlet_kernel::time;
 use xenlet_kernel::time::{Duration, Sleep, sleep, sleep_until};
 use xenlet_kernel::{entropy, timeline};
 use xenlet_netfront::{Checksum, Link, Netfront};
@@ -28,11 +29,16 @@ pub(crate) async fn drive(stack: Rc<Stack>) {
     loop {
         match Netfront::connect(stack.number).await {
             Ok(mut nic) => {
-                (pause, said) = (FIRST_PAUSE, None);
+                said = None;
+                let since = time::now();
                 stack.attach(&mut nic);
                 stack.run(&mut nic).await;
                 stack.detach(&nic);
                 nic.close().await;
+                // One that comes and goes is left alone for longer each time, too.
+                if since.elapsed() > LAST_PAUSE {
+                    pause = FIRST_PAUSE;
+                }
             }
             // Once, however long it lasts.
             Err(e) if said.as_ref() == Some(&e) => {}
