@@ -12,7 +12,8 @@ use core::net::Ipv4Addr;
 use xenlet_kernel::run::{Notify, spawn};
 use xenlet_kernel::{local, memory, xenbus};
 
-/// Memory that connections leave for everything else, in bytes.
+/// The least memory that connections leave for everything else, in bytes; a sixteenth of all if that is more, since
+/// more connections come with more of everything else.
 const RESERVE: usize = 256 * 1024;
 
 local! {
@@ -42,7 +43,10 @@ impl Shared {
 
     /// Whether one more connection leaves enough for everything else.
     pub(crate) fn has_memory(&self) -> bool {
-        memory::stats().is_none_or(|stats| stats.free >= RESERVE + self.sizes.rx + self.sizes.tx)
+        memory::stats().is_none_or(|stats| {
+            let reserve = RESERVE.max(stats.total / 16);
+            stats.free >= reserve + self.sizes.rx + self.sizes.tx
+        })
     }
 
     fn join(&self, place: &Rc<Notify>) {

@@ -1,6 +1,7 @@
 //! Every message and number of `proto` against `xen/io/netif.h`, by a C compiler.
 //!
 //! Where a field is in our bytes is seen by what changes when it does.
+#![forbid(unsafe_code)]
 #![cfg(not(xenlet = "unix"))]
 
 #[path = "../../../kernel/tests/headers/mod.rs"]

@@ -60,6 +60,9 @@ pub(crate) struct Connection {
     /// The sequence number up to which the receive buffer has room, once the peer's is known. smoltcp forgets for the
     /// moment of the handshake that a SYN's window is not scaled, and would take more than fits.
     edge: Option<u32>,
+    /// Whether a window was told by another segment than a SYN: from then on smoltcp knows what fits, and answers what
+    /// does not (a probe of a closed window).
+    told: bool,
     /// The highest sequence number that was sent, and the latest acknowledgement.
     sent: Option<(u32, u32)>,
 }
@@ -89,6 +92,7 @@ impl Connection {
             set,
             handle,
             edge: None,
+            told: false,
             sent: None,
         })
     }
@@ -108,7 +112,7 @@ impl Connection {
             self.edge = Some(segment.seq.wrapping_add(1).wrapping_add(capacity));
             return true;
         }
-        self.edge.is_none_or(|edge| !is_after(segment.end(), edge))
+        self.told || self.edge.is_none_or(|edge| !is_after(segment.end(), edge))
     }
 
     /// The application has taken `count` bytes: there is room for as many more.
@@ -124,6 +128,7 @@ impl Connection {
     /// kilobytes in flight, a fifth of what RFC 6928 allows, which would cost most web pages a round trip or two; a
     /// connection on which nothing is lost has no use for one.
     pub(crate) fn note_sent(&mut self, segment: &Segment) -> bool {
+        self.told |= !segment.syn;
         let numbered = u32::from(segment.syn) + u32::from(segment.fin);
         let (highest, _) = self.sent.unwrap_or((segment.seq, 0));
         // A single byte may be a keep-alive or a probe of a closed window, which are sent again without a loss.

@@ -16,6 +16,9 @@ const MTU: core::ops::RangeInclusive<usize> = 576..=65535;
 /// The longest frame: an IPv4 packet says its length in 16 bits.
 const LONGEST: usize = ETHERNET + 65535;
 
+/// The longest answer that needs no memory when there is nowhere to write it.
+pub(crate) const MAX_UNANSWERED: usize = 2048;
+
 /// What smoltcp is told of a vif.
 fn capabilities(nic: &Netfront) -> DeviceCapabilities {
     let mut capabilities = DeviceCapabilities::default();
@@ -205,7 +208,7 @@ impl TxToken for &mut Outgoing<'_> {
             return result;
         }
         // No room for an answer: what it answers will come again.
-        let mut nowhere = [0; 2048];
+        let mut nowhere = [0; MAX_UNANSWERED];
         match (f, nowhere.get_mut(..len)) {
             (Some(f), Some(nowhere)) => f(nowhere),
             (Some(f), None) => f(&mut alloc::vec![0; len]),

@@ -1,7 +1,7 @@
 //! Frames in.
 
 use super::connection::{Connection, Phase};
-use super::device::{Incoming, Outgoing};
+use super::device::{Incoming, MAX_UNANSWERED, Outgoing};
 use super::packet::{self, Kind, Segment};
 use super::{Id, Inner, now};
 use crate::Error;
@@ -136,6 +136,10 @@ impl Inner {
         let Some(interface) = &mut self.interface else {
             return;
         };
+        if frame.len() > MAX_UNANSWERED && !out.has_room() {
+            // The answer to an echo request is as long as that, and there is nowhere to write it.
+            return;
+        }
         let mut device = Incoming::new(frame, out);
         interface.poll_ingress_single(now(), &mut device, &mut self.common);
         self.common_is_due = true;

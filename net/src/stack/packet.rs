@@ -84,6 +84,9 @@ fn look(frame: &[u8], own: EthernetAddress) -> Option<Kind> {
             match ip.next_header() {
                 IpProtocol::Tcp if unicast => segment(&ip).map(Kind::Tcp),
                 IpProtocol::Tcp => None,
+                // Nobody that can be answered. smoltcp would take it for the address of a DHCP server, and panic when
+                // it is time to renew the lease there.
+                _ if ip.src_addr().is_unspecified() => None,
                 _ => Some(Kind::Other),
             }
         }

@@ -1,4 +1,5 @@
 //! The stack, from the sockets down to real ring bytes, against a peer in the same thread.
+#![forbid(unsafe_code)]
 #![cfg(not(any(xenlet = "xen", xenlet = "unix")))]
 #![allow(
     clippy::unwrap_used,
@@ -12,6 +13,7 @@ mod datagrams;
 mod faults;
 mod frames;
 mod garbage;
+mod liars;
 mod links;
 mod outgoing;
 mod streams;
