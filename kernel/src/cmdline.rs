@@ -43,6 +43,7 @@ fn find<'a>(line: &'a str, key: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::find;
+    use proptest::prelude::*;
 
     #[test]
     fn words() {
@@ -54,5 +55,25 @@ mod tests {
         assert_eq!(find(line, "i"), None);
         assert_eq!(find("", "ip"), None);
         assert_eq!(find("=x", ""), Some("x"));
+    }
+
+    proptest! {
+        /// Any line has words; what is found is a value of the last word with that key.
+        #[test]
+        fn any_line(line in "[ -~\t\u{a0}-\u{ff}]{0,200}", key in "[a-z_]{1,5}") {
+            let found = find(&line, &key);
+            let all = line.split_ascii_whitespace().filter_map(|word| match word.split_once('=') {
+                Some((k, v)) => (k == key).then_some(v),
+                None => (word == key).then_some(""),
+            });
+            prop_assert_eq!(found, all.last());
+        }
+
+        #[test]
+        fn what_is_written_is_found(words in prop::collection::vec(("[a-z]{1,3}", "[!-~]{0,8}"), 0..12), key in "[a-z]{1,3}") {
+            let line: String = words.iter().map(|(k, v)| format!("{k}={v} ")).collect();
+            let expected = words.iter().rev().find(|(k, _)| *k == key).map(|(_, v)| v.as_str());
+            prop_assert_eq!(find(&line, &key), expected);
+        }
     }
 }

@@ -1,9 +1,10 @@
 //! What the page types promise, against a peer that maps.
 
-use super::{LentPages, Page, leaked};
+use super::{LentPages, Page, SharedPage, leaked};
 use crate::addr::PAGE_SIZE;
 use crate::grant::{self, Access::ReadOnly};
 use crate::{hosted, platform};
+use proptest::prelude::*;
 
 #[test]
 fn a_page_is_zero_even_if_used_before() {
@@ -118,4 +119,78 @@ fn a_panic_while_pages_are_shared_is_that_panic() {
         });
         panic!("on purpose");
     });
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Share,
+    Map(usize, bool),
+    Unmap(usize),
+    Reclaim(usize),
+    Drop(usize),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        Just(Step::Share),
+        (any::<usize>(), any::<bool>()).prop_map(|(i, write)| Step::Map(i, write)),
+        any::<usize>().prop_map(Step::Unmap),
+        any::<usize>().prop_map(Step::Reclaim),
+        any::<usize>().prop_map(Step::Drop),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever the order: a page comes back exactly when nobody has it mapped, and grants and leaks add up.
+    #[test]
+    fn pages_and_grants_add_up(steps in prop::collection::vec(step(), 0..200)) {
+        hosted::test(async move || {
+            let (before, _) = grant::usage();
+            // Each shared page with what the peer has mapped of it.
+            let mut shared: Vec<(SharedPage, Vec<hosted::MappedPage>)> = Vec::new();
+            let (mut held, mut lost) = (Vec::new(), 0);
+            for step in steps {
+                let at = |i: usize| i.checked_rem(shared.len());
+                match step {
+                    Step::Share => {
+                        shared.push((Page::new().unwrap().share(hosted::DOM0).unwrap(), Vec::new()));
+                    }
+                    Step::Map(i, write) => {
+                        if let Some((page, maps)) = at(i).map(|i| &mut shared[i]) {
+                            maps.push(hosted::map_grant(page.gref(), write).unwrap());
+                        }
+                    }
+                    Step::Unmap(i) => {
+                        if let Some((_, maps)) = at(i).map(|i| &mut shared[i]) {
+                            maps.pop();
+                        }
+                    }
+                    Step::Reclaim(i) => {
+                        if let Some((page, maps)) = at(i).map(|i| shared.swap_remove(i)) {
+                            match page.reclaim() {
+                                Ok(_) => assert!(maps.is_empty()),
+                                Err(page) => {
+                                    assert!(!maps.is_empty());
+                                    shared.push((page, maps));
+                                }
+                            }
+                        }
+                    }
+                    Step::Drop(i) => {
+                        if let Some((page, maps)) = at(i).map(|i| shared.swap_remove(i)) {
+                            drop(page);
+                            if !maps.is_empty() {
+                                lost += 1;
+                                held.push(maps);
+                            }
+                        }
+                    }
+                }
+                assert_eq!(leaked(), lost);
+                assert_eq!(grant::usage().0 - before, shared.len() + lost);
+            }
+        });
+    }
 }
