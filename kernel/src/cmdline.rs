@@ -62,11 +62,11 @@ mod tests {
         #[test]
         fn any_line(line in "[ -~\t\u{a0}-\u{ff}]{0,200}", key in "[a-z_]{1,5}") {
             let found = find(&line, &key);
-            let all = line.split_ascii_whitespace().filter_map(|word| match word.split_once('=') {
+            let all: Vec<_> = line.split_ascii_whitespace().filter_map(|word| match word.split_once('=') {
                 Some((k, v)) => (k == key).then_some(v),
                 None => (word == key).then_some(""),
-            });
-            prop_assert_eq!(found, all.last());
+            }).collect();
+            prop_assert_eq!(found, all.last().copied());
         }
 
         #[test]
