@@ -18,7 +18,9 @@ pub(crate) struct TimeInfo {
 impl TimeInfo {
     /// System time at `tsc`, in nanoseconds. A counter that lags behind the record counts as the record's.
     pub(crate) fn at(&self, tsc: u64) -> u64 {
-        let delta = tsc.saturating_sub(self.tsc_timestamp);
+        // A guest's counter begins at 0 when it is created, and the record may be older: its timestamp is then "negative".
+        let delta = tsc.wrapping_sub(self.tsc_timestamp);
+        let delta = if delta > u64::MAX / 2 { 0 } else { delta };
         let shift = u32::from(self.tsc_shift.unsigned_abs());
         let ticks = if self.tsc_shift < 0 {
             delta.checked_shr(shift).unwrap_or(0)
@@ -81,6 +83,23 @@ mod tests {
         assert_eq!(info.at(0), 5, "a counter that lags does not go back");
     }
 
+    /// As Xen 4.17 gave it to a guest just created.
+    #[test]
+    fn a_record_older_than_the_guest() {
+        let info = TimeInfo {
+            tsc_timestamp: 600_000_000_u64.wrapping_neg(),
+            system_time: 192_521_253_036,
+            tsc_to_system_mul: 2_147_484_721,
+            tsc_shift: 1,
+        };
+        let (entered, now) = (info.at(533_754_323), info.at(543_297_842));
+        assert!(
+            (9_500_000..9_600_000).contains(&(now - entered)),
+            "{entered} {now}"
+        );
+        assert!(entered > info.system_time + 1_000_000_000);
+    }
+
     #[test]
     fn four_gigahertz() {
         let info = TimeInfo {
@@ -127,7 +146,7 @@ mod tests {
         ) {
             let info = TimeInfo { tsc_timestamp, system_time, tsc_to_system_mul, tsc_shift };
             // A shift further to the left would lose bits of counters that are not reached in 58 years at 10 GHz.
-            let (early, late) = (a.min(b) >> 4, a.max(b) >> 4);
+            let [early, late] = [a.min(b), a.max(b)].map(|ticks| tsc_timestamp.wrapping_add(ticks >> 4));
             prop_assert!(info.at(early) <= info.at(late));
         }
 
