@@ -2,7 +2,6 @@
 //!
 //! Where a field is in our bytes is seen by what changes when it does.
 #![forbid(unsafe_code)]
-#![forbid(unsafe_code)]
 #![cfg(not(xenlet = "unix"))]
 
 #[path = "../../../kernel/tests/headers/mod.rs"]
