@@ -82,7 +82,8 @@ pub fn deadline() -> Option<Instant> {
     STATE.with(|s| s.asked.get().map(|(_, deadline)| deadline))
 }
 
-/// Asks the domain to end, as the toolstack would. The first request counts; later ones cost nothing.
+/// Asks the domain to end, as the toolstack would. The first request counts; later ones cost nothing. An application
+/// in which no task waits for [`requested`] ends at once.
 pub fn request(reason: Reason) {
     if pending().is_some() {
         return;
@@ -94,12 +95,17 @@ pub fn request(reason: Reason) {
             GRACE
         }
     };
-    STATE.with(|s| {
-        s.asked.set(Some((reason, now() + grace)));
-        for place in s.waiting.take() {
-            place.notify();
-        }
-    });
+    let waiting = STATE.with(|s| s.waiting.take());
+    // Nobody wants to be told: there is nothing to wait for.
+    let grace = if waiting.iter().any(|place| Rc::strong_count(place) > 1) {
+        grace
+    } else {
+        Duration::ZERO
+    };
+    STATE.with(|s| s.asked.set(Some((reason, now() + grace))));
+    for place in waiting {
+        place.notify();
+    }
     // A timer makes the loop come round when the deadline passes; `overdue` is what acts on it.
     crate::run::spawn(crate::time::sleep(grace));
 }

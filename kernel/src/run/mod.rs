@@ -63,7 +63,7 @@ pub(crate) fn run<T: Termination + 'static>(
             };
         }
         if let Some(reason) = shutdown::overdue() {
-            log::warn!("the application did not end in time; ending the domain");
+            log::info!("the application's time is over; ending the domain");
             return reason;
         }
         if !idle() {

@@ -221,19 +221,23 @@ fn an_application_that_does_not_end_is_ended() {
     };
     let ended = hosted::run(config, async || {
         after(5, "reboot");
+        let asked = shutdown::requested().await;
+        assert_eq!(asked, Reason::Reboot);
         sleep(Duration::from_secs(1_000_000)).await;
     });
     assert_eq!((ended.reason, ended.value), (Reason::Reboot, None));
     assert!(
-        ended.console.contains("did not end in time"),
-        "{}",
+        ended.console.contains("[    8."),
+        "three seconds later: {}",
         ended.console
     );
+    assert!(ended.console.contains("time is over"), "{}", ended.console);
 }
 
 #[test]
 fn only_the_first_request_counts_and_is_logged() {
     let ended = hosted::run(Config::default(), async || {
+        spawn(shutdown::requested());
         after(1, "poweroff");
         after(2, "reboot");
         after(3, "poweroff");
@@ -245,6 +249,16 @@ fn only_the_first_request_counts_and_is_logged() {
     assert_eq!((ended.reason, ended.value), (Reason::Poweroff, Some(())));
     let said = ended.console.matches("the toolstack asks for").count();
     assert_eq!(said, 1, "{}", ended.console);
+}
+
+#[test]
+fn an_application_that_does_not_ask_is_ended_at_once() {
+    let ended = hosted::run(Config::default(), async || {
+        after(5, "poweroff");
+        sleep(Duration::from_secs(1_000_000)).await;
+    });
+    assert_eq!((ended.reason, ended.value), (Reason::Poweroff, None));
+    assert!(ended.console.contains("[    5."), "{}", ended.console);
 }
 
 #[test]
