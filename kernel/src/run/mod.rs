@@ -128,8 +128,8 @@ impl Notify {
 macro_rules! main {
     ($main:path) => {
         #[unsafe(no_mangle)]
-        extern "Rust" fn xenlet_main() {
-            $crate::run::enter($main());
+        extern "Rust" fn xenlet_main() -> ! {
+            $crate::run::enter($main())
         }
     };
 }
@@ -151,7 +151,7 @@ macro_rules! main {
 /// Where [`main!`] goes: runs the application, then ends the domain.
 #[cfg(xenlet = "xen")]
 #[doc(hidden)]
-pub fn enter<T: Termination + 'static>(main: impl Future<Output = T> + 'static) {
+pub fn enter<T: Termination + 'static>(main: impl Future<Output = T> + 'static) -> ! {
     let reason = run(main);
     platform::shutdown(reason)
 }

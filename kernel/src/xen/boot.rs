@@ -5,7 +5,7 @@
 
 use super::{hypercall, pagetable, trap};
 use crate::time::Instant;
-use crate::{run, timeline};
+use crate::timeline;
 use core::arch::global_asm;
 use core::cell::Cell;
 use core::ptr::NonNull;
@@ -116,17 +116,10 @@ extern "C" fn start(info: NonNull<start_info>, builders_stack: usize) -> ! {
     log::info!(
         "xenlet {}, {} MiB",
         env!("CARGO_PKG_VERSION"),
-        super::boot::info().nr_pages / 256
+        self::info().nr_pages / 256
     );
     unsafe extern "Rust" {
-        safe fn xenlet_main();
+        safe fn xenlet_main() -> !;
     }
-    xenlet_main();
-    super::shutdown(run_ended())
-}
-
-/// `xenlet_main` ends the domain by itself; this is for a main that was not made by `xenlet_kernel::main!`.
-fn run_ended() -> crate::shutdown::Reason {
-    let _ = run::idle();
-    crate::shutdown::Reason::Poweroff
+    xenlet_main()
 }
