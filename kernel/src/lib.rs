@@ -28,9 +28,12 @@ extern crate alloc;
 #[macro_use]
 pub mod local;
 
+pub mod addr;
 pub mod cmdline;
 pub mod entropy;
+pub mod limit;
 pub mod memory;
+pub mod page;
 pub mod run;
 pub mod shutdown;
 pub mod time;
@@ -41,16 +44,11 @@ pub mod trap;
 #[cfg(not(xenlet = "unix"))]
 pub mod abi;
 #[cfg(not(xenlet = "unix"))]
-pub mod addr;
-#[cfg(not(xenlet = "unix"))]
 pub mod console;
 #[cfg(not(xenlet = "unix"))]
 pub mod event;
 #[cfg(not(xenlet = "unix"))]
 pub mod grant;
-pub mod limit;
-#[cfg(not(xenlet = "unix"))]
-pub mod page;
 #[cfg(not(xenlet = "unix"))]
 pub mod ring;
 #[cfg(not(xenlet = "unix"))]

@@ -1,5 +1,5 @@
 //! Pages by who may reach them: [`Page`] is ours alone, a [`SharedPage`] can be written by a peer, a [`LentPages`] run
-//! can be read by one.
+//! can be read by one. [`Pages`] are several of our own, as a buffer.
 //!
 //! A reference to memory that a peer can write would be undefined behaviour the moment it does, so only `Page`
 //! and `LentPages` give references; a `SharedPage` gives a [`Window`] that copies in and out. The way back from
@@ -8,17 +8,25 @@
 //!
 //! Every page is zeroed before it is shared for the first time, so that a peer reads nothing but what it was sent.
 
+mod pages;
+pub use pages::Pages;
+
+// Where there is somebody to share them with.
+#[cfg(not(xenlet = "unix"))]
+mod lent;
+#[cfg(not(xenlet = "unix"))]
+mod shared;
+#[cfg(not(xenlet = "unix"))]
 mod window;
+#[cfg(not(xenlet = "unix"))]
+pub use self::{lent::LentPages, shared::SharedPage, window::Window};
 
-pub use window::Window;
-
-use crate::addr::{DomId, GrantRef, PAGE_SIZE};
-use crate::grant::{self, Access};
-use crate::platform;
-use alloc::alloc::{Layout, alloc_zeroed, dealloc};
+use crate::addr::PAGE_SIZE;
+#[cfg(not(any(xenlet = "xen", xenlet = "unix")))]
+use alloc::alloc::dealloc;
+use alloc::alloc::{Layout, alloc_zeroed};
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
-use core::ops::Range;
 use core::ptr::NonNull;
 
 /// Pages taken from the heap at a time: single ones would leave a hole behind each.
@@ -36,6 +44,7 @@ pub fn leaked() -> usize {
     LEAKED.with(Cell::get)
 }
 
+#[cfg(not(xenlet = "unix"))]
 fn leak(pages: usize) {
     LEAKED.with(|l| l.set(l.get() + pages));
 }
@@ -94,20 +103,6 @@ impl Page {
         });
         Ok(Self(base))
     }
-
-    /// Lets `peer` read and write the page.
-    ///
-    /// # Errors
-    /// When the grant table is full.
-    pub fn share(self, peer: DomId) -> Result<SharedPage, OutOfPages> {
-        let gref = grant::grant(peer, platform::frame_of(self.0), Access::ReadWrite)?;
-        let window = Window::new(self.0, PAGE_SIZE);
-        Ok(SharedPage {
-            page: Some(self),
-            window,
-            gref,
-        })
-    }
 }
 
 impl core::ops::Deref for Page {
@@ -132,137 +127,8 @@ impl Drop for Page {
     }
 }
 
-/// A page that a peer can read and write.
-#[derive(Debug)]
-pub struct SharedPage {
-    /// `None` only on the way out, in `reclaim` and `drop`.
-    page: Option<Page>,
-    window: Window,
-    gref: GrantRef,
-}
-
-impl SharedPage {
-    /// The grant that the peer uses.
-    pub fn gref(&self) -> GrantRef {
-        self.gref
-    }
-
-    /// Takes the page back.
-    ///
-    /// # Errors
-    /// The page itself, while the peer has it mapped.
-    pub fn reclaim(mut self) -> Result<Page, Self> {
-        if grant::revoke(self.gref).is_err() {
-            return Err(self);
-        }
-        match self.page.take() {
-            Some(page) => Ok(page),
-            None => Err(self),
-        }
-    }
-}
-
-impl AsRef<Window> for SharedPage {
-    fn as_ref(&self) -> &Window {
-        &self.window
-    }
-}
-
-impl Drop for SharedPage {
-    fn drop(&mut self) {
-        if let Some(page) = self.page.take()
-            && grant::revoke(self.gref).is_err()
-        {
-            core::mem::forget(page);
-            leak(1);
-        }
-    }
-}
-
-/// A run of adjacent pages that a peer can read: what we send.
-#[derive(Debug)]
-pub struct LentPages {
-    base: NonNull<u8>,
-    count: usize,
-    /// One for each page, fewer while the run is made.
-    grefs: Vec<GrantRef>,
-}
-
-impl LentPages {
-    /// A run of `count` zeroed pages that `peer` may read.
-    ///
-    /// # Errors
-    /// When there is no memory or the grant table is full.
-    pub fn new(count: usize, peer: DomId) -> Result<Self, OutOfPages> {
-        let base = allocate_run(count)?;
-        // A peer that guesses numbers can map a page before it is told of it, so a run that stays unfinished goes the
-        // way of any other: by its drop.
-        let mut run = Self {
-            base,
-            count,
-            grefs: Vec::with_capacity(count),
-        };
-        for i in 0..count {
-            // SAFETY: the run has `count` pages, and `i` is below it.
-            let page = unsafe { base.add(i * PAGE_SIZE) };
-            let gref = grant::grant(peer, platform::frame_of(page), Access::ReadOnly)?;
-            run.grefs.push(gref);
-        }
-        Ok(run)
-    }
-
-    /// How many pages the run has.
-    pub fn count(&self) -> usize {
-        self.count
-    }
-
-    /// The grant of page `index`.
-    ///
-    /// # Panics
-    /// If there is no such page: a bug of the caller.
-    pub fn gref(&self, index: usize) -> GrantRef {
-        self.grefs[index]
-    }
-
-    /// The bytes `range` of the run, to write what the peer is to read. The peer may be reading; it cannot write.
-    ///
-    /// # Panics
-    /// If `range` is not within the run: a bug of the caller.
-    pub fn bytes_mut(&mut self, range: Range<usize>) -> &mut [u8] {
-        let len = self.count * PAGE_SIZE;
-        // SAFETY: the run is `len` initialised bytes of the heap that this value owns; the peer has read-only
-        // grants, so nobody else can write them.
-        let all = unsafe { core::slice::from_raw_parts_mut(self.base.as_ptr(), len) };
-        &mut all[range]
-    }
-
-    /// Gives the run's pages back to the heap. For pages with no grant left.
-    fn release(&mut self) {
-        if let Some(layout) = run_layout(self.count) {
-            // SAFETY: `base` came from `allocate_run(count)`, whose layout this is, and is not used again.
-            unsafe { dealloc(self.base.as_ptr(), layout) };
-        }
-    }
-}
-
-impl Drop for LentPages {
-    fn drop(&mut self) {
-        // Every grant is revoked that can be; one page still mapped keeps the whole run from being used again.
-        let held = self
-            .grefs
-            .iter()
-            .filter(|gref| grant::revoke(**gref).is_err())
-            .count();
-        if held == 0 {
-            self.release();
-        } else {
-            leak(self.count);
-        }
-    }
-}
-
 /// Gives the free pages back to the host's allocator, at the end of a hosted domain.
-#[cfg(not(xenlet = "xen"))]
+#[cfg(not(any(xenlet = "xen", xenlet = "unix")))]
 pub(crate) fn teardown() {
     for page in FREE.with(RefCell::take) {
         if let Some(layout) = run_layout(1) {

@@ -1,4 +1,4 @@
-//! Shared rings (`xen/io/ring.h`): requests one way, responses the other, in the slots of one page.
+//! Shared rings (`xen/io/ring.h`): requests one way, responses the other, in the slots of one page or several.
 //!
 //! Every index runs freely and wraps at 2^32; only its low bits choose a slot. What the peer writes is copied out of
 //! shared memory once and looked at afterwards. A producer index that claims more than is outstanding is a lie.
@@ -6,8 +6,10 @@
 //! [`FrontRing`] is the guest's half; [`BackRing`] is the other one, for the hosted backends.
 
 use crate::abi::ring::{REQ_EVENT, REQ_PROD, RSP_EVENT, RSP_PROD, SLOTS};
-use crate::addr::PAGE_SIZE;
-use crate::page::Window;
+use crate::addr::{DomId, PAGE_SIZE};
+use crate::grant::Access;
+use crate::page::{OutOfPages, Page, SharedPage, Window};
+use alloc::vec::Vec;
 use core::marker::PhantomData;
 use core::sync::atomic::{Ordering, fence};
 
@@ -32,21 +34,75 @@ pub trait Protocol {
     fn parse_response(slot: &Self::Slot) -> Self::Response;
 }
 
-/// How many slots a page of `P` has (`__RING_SIZE`): the largest power of two that fits.
-pub const fn slots<P: Protocol>() -> u32 {
-    let fit = (PAGE_SIZE - SLOTS) / size_of::<P::Slot>();
-    assert!(fit > 0 && fit < 4096, "a slot must fit the page");
+/// How many slots a ring of `P` has on `pages` pages (`__RING_SIZE`): the largest power of two that fits.
+///
+/// # Panics
+/// If there are no pages or more than any ring has: a bug of the caller.
+pub const fn slots<P: Protocol>(pages: usize) -> u32 {
+    assert!(0 < pages && pages <= MAX_PAGES, "a ring has 1 to 16 pages");
+    let fit = (pages * PAGE_SIZE - SLOTS) / size_of::<P::Slot>();
+    assert!(fit > 0 && fit < 1 << 16, "a slot must fit the page");
     #[allow(
         clippy::cast_possible_truncation,
-        reason = "just checked to be below 4096"
+        reason = "just checked to be below 2^16"
     )]
     let fit = fit as u32;
     1 << fit.ilog2()
 }
 
-/// Where the slot of `index` is in the page.
-fn slot_at<P: Protocol>(index: u32) -> usize {
-    SLOTS + (index & (slots::<P>() - 1)) as usize * size_of::<P::Slot>()
+/// The most pages that a ring may have (`VDEV_XENBUS_MAX_RING_GRANT_REFS` of Linux).
+pub const MAX_PAGES: usize = 16;
+
+/// The pages of a ring, in their order. The head is in the first; a slot may lie across two.
+#[derive(Debug)]
+struct Area<P: Protocol, M: AsRef<Window>> {
+    pages: Vec<M>,
+    slots: u32,
+    protocol: PhantomData<P>,
+}
+
+impl<P: Protocol, M: AsRef<Window>> Area<P, M> {
+    fn new(pages: Vec<M>) -> Self {
+        Self {
+            slots: slots::<P>(pages.len()),
+            pages,
+            protocol: PhantomData,
+        }
+    }
+
+    /// The page with the indices.
+    fn head(&self) -> &Window {
+        self.pages[0].as_ref()
+    }
+
+    /// Where the slot of `index` begins: the page, and where in it.
+    fn place(&self, index: u32) -> (usize, usize) {
+        let at = SLOTS + (index & (self.slots - 1)) as usize * size_of::<P::Slot>();
+        (at / PAGE_SIZE, at % PAGE_SIZE)
+    }
+
+    fn read(&self, index: u32) -> P::Slot {
+        let mut slot = P::EMPTY;
+        let (page, at) = self.place(index);
+        let bytes = slot.as_mut();
+        let here = bytes.len().min(PAGE_SIZE - at);
+        let (first, second) = bytes.split_at_mut(here);
+        self.pages[page].as_ref().read(at, first);
+        if !second.is_empty() {
+            self.pages[page + 1].as_ref().read(0, second);
+        }
+        slot
+    }
+
+    fn write(&self, index: u32, slot: &P::Slot) {
+        let (page, at) = self.place(index);
+        let bytes = slot.as_ref();
+        let (first, second) = bytes.split_at(bytes.len().min(PAGE_SIZE - at));
+        self.pages[page].as_ref().write(at, first);
+        if !second.is_empty() {
+            self.pages[page + 1].as_ref().write(0, second);
+        }
+    }
 }
 
 /// The peer's producer index claims more than can be there.
@@ -76,46 +132,70 @@ impl core::fmt::Display for BogusProducer {
 
 impl core::error::Error for BogusProducer {}
 
-/// The frontend's half of a ring on the page `M`.
+/// The frontend's half of a ring on pages `M`.
 #[derive(Debug)]
 pub struct FrontRing<P: Protocol, M: AsRef<Window>> {
-    page: M,
+    area: Area<P, M>,
     /// Requests written, of which those from `req_prod` on are not published.
     req_prod_pvt: u32,
     req_prod: u32,
     rsp_cons: u32,
-    protocol: PhantomData<P>,
+}
+
+impl<P: Protocol> FrontRing<P, SharedPage> {
+    /// An empty ring on `pages` new pages that `peer` can read and write.
+    ///
+    /// # Errors
+    /// When there is no memory or the grant table is full.
+    ///
+    /// # Panics
+    /// If `pages` is 0 or more than [`MAX_PAGES`]: a bug of the caller.
+    pub fn shared(pages: usize, peer: DomId) -> Result<Self, OutOfPages> {
+        let share = |_| {
+            let page = Page::new()?.share(peer, Access::ReadWrite);
+            page.map_err(|_page| OutOfPages)
+        };
+        Ok(Self::new((0..pages).map(share).collect::<Result<_, _>>()?))
+    }
 }
 
 impl<P: Protocol, M: AsRef<Window>> FrontRing<P, M> {
-    /// An empty ring on `page` (`SHARED_RING_INIT`, `FRONT_RING_INIT`).
-    pub fn new(page: M) -> Self {
-        let window = page.as_ref();
+    /// An empty ring on `pages` (`SHARED_RING_INIT`, `FRONT_RING_INIT`).
+    ///
+    /// # Panics
+    /// If there are no pages or more than [`MAX_PAGES`]: a bug of the caller.
+    pub fn new(pages: Vec<M>) -> Self {
+        let area = Area::new(pages);
+        let window = area.head();
         window.write(0, &[0; SLOTS]);
         window.store_release(REQ_EVENT, 1);
         window.store_release(RSP_EVENT, 1);
         Self {
-            page,
+            area,
             req_prod_pvt: 0,
             req_prod: 0,
             rsp_cons: 0,
-            protocol: PhantomData,
         }
     }
 
-    /// The page, to be granted or reclaimed.
-    pub fn page(&self) -> &M {
-        &self.page
+    /// The pages, whose grants the backend is told.
+    pub fn pages(&self) -> &[M] {
+        &self.area.pages
     }
 
-    /// The page, when the ring is done with.
-    pub fn into_page(self) -> M {
-        self.page
+    /// The pages, when the ring is done with.
+    pub fn into_pages(self) -> Vec<M> {
+        self.area.pages
+    }
+
+    /// How many requests can be outstanding at once.
+    pub fn slots(&self) -> u32 {
+        self.area.slots
     }
 
     /// How many requests can be pushed now (`RING_FREE_REQUESTS`).
     pub fn free(&self) -> u32 {
-        slots::<P>() - self.req_prod_pvt.wrapping_sub(self.rsp_cons)
+        self.area.slots - self.req_prod_pvt.wrapping_sub(self.rsp_cons)
     }
 
     /// How many requests have no response yet, published or not.
@@ -131,9 +211,7 @@ impl<P: Protocol, M: AsRef<Window>> FrontRing<P, M> {
         assert!(self.free() > 0, "ring: push on a full ring");
         let mut slot = P::EMPTY;
         P::emit_request(request, &mut slot);
-        self.page
-            .as_ref()
-            .write(slot_at::<P>(self.req_prod_pvt), slot.as_ref());
+        self.area.write(self.req_prod_pvt, &slot);
         self.req_prod_pvt = self.req_prod_pvt.wrapping_add(1);
     }
 
@@ -145,7 +223,7 @@ impl<P: Protocol, M: AsRef<Window>> FrontRing<P, M> {
             return false;
         }
         self.req_prod = new;
-        let window = self.page.as_ref();
+        let window = self.area.head();
         // Release: the requests are there before the index says so.
         window.store_release(REQ_PROD, new);
         // Full barrier: the index is visible before we look whether the backend went to sleep without seeing it.
@@ -160,7 +238,7 @@ impl<P: Protocol, M: AsRef<Window>> FrontRing<P, M> {
     /// When the backend claims more than are outstanding.
     pub fn available(&self) -> Result<u32, BogusProducer> {
         // Acquire: the responses are read after the index that says they are there.
-        let prod = self.page.as_ref().load_acquire(RSP_PROD);
+        let prod = self.area.head().load_acquire(RSP_PROD);
         let outstanding = self.req_prod.wrapping_sub(self.rsp_cons);
         let count = prod.wrapping_sub(self.rsp_cons);
         if count > outstanding {
@@ -181,10 +259,7 @@ impl<P: Protocol, M: AsRef<Window>> FrontRing<P, M> {
         if self.available()? == 0 {
             return Ok(None);
         }
-        let mut slot = P::EMPTY;
-        self.page
-            .as_ref()
-            .read(slot_at::<P>(self.rsp_cons), slot.as_mut());
+        let slot = self.area.read(self.rsp_cons);
         self.rsp_cons = self.rsp_cons.wrapping_add(1);
         Ok(Some(P::parse_response(&slot)))
     }
@@ -195,8 +270,8 @@ impl<P: Protocol, M: AsRef<Window>> FrontRing<P, M> {
     /// # Errors
     /// When the backend claims more than are outstanding.
     pub fn arm(&mut self, after: u32) -> Result<bool, BogusProducer> {
-        self.page
-            .as_ref()
+        self.area
+            .head()
             .store_release(RSP_EVENT, self.rsp_cons.wrapping_add(after.max(1)));
         // Full barrier: the backend sees our wish before we look for what it wrote without seeing it.
         fence(Ordering::SeqCst);
@@ -204,31 +279,32 @@ impl<P: Protocol, M: AsRef<Window>> FrontRing<P, M> {
     }
 }
 
-/// The backend's half of a ring on the page `M`.
+/// The backend's half of a ring on pages `M`.
 #[derive(Debug)]
 pub struct BackRing<P: Protocol, M: AsRef<Window>> {
-    page: M,
+    area: Area<P, M>,
     req_cons: u32,
     rsp_prod_pvt: u32,
     rsp_prod: u32,
-    protocol: PhantomData<P>,
 }
 
 impl<P: Protocol, M: AsRef<Window>> BackRing<P, M> {
-    /// The backend's half of the ring on `page`, from the start (`BACK_RING_INIT`).
-    pub fn new(page: M) -> Self {
+    /// The backend's half of the ring on `pages`, from the start (`BACK_RING_INIT`).
+    ///
+    /// # Panics
+    /// If there are no pages or more than [`MAX_PAGES`].
+    pub fn new(pages: Vec<M>) -> Self {
         Self {
-            page,
+            area: Area::new(pages),
             req_cons: 0,
             rsp_prod_pvt: 0,
             rsp_prod: 0,
-            protocol: PhantomData,
         }
     }
 
-    /// The page, to write it by hand: what a hostile backend does.
-    pub fn page(&self) -> &M {
-        &self.page
+    /// The pages, to write them by hand: what a hostile backend does.
+    pub fn pages(&self) -> &[M] {
+        &self.area.pages
     }
 
     /// How many requests wait.
@@ -236,9 +312,12 @@ impl<P: Protocol, M: AsRef<Window>> BackRing<P, M> {
     /// # Errors
     /// When the frontend claims more than the ring holds.
     pub fn available(&self) -> Result<u32, BogusProducer> {
-        let prod = self.page.as_ref().load_acquire(REQ_PROD);
+        let prod = self.area.head().load_acquire(REQ_PROD);
         // A hostile backend pushes more than it popped: then there is no room.
-        let room = slots::<P>().saturating_sub(self.req_cons.wrapping_sub(self.rsp_prod_pvt));
+        let room = self
+            .area
+            .slots
+            .saturating_sub(self.req_cons.wrapping_sub(self.rsp_prod_pvt));
         let count = prod.wrapping_sub(self.req_cons);
         if count > room {
             return Err(BogusProducer {
@@ -258,10 +337,7 @@ impl<P: Protocol, M: AsRef<Window>> BackRing<P, M> {
         if self.available()? == 0 {
             return Ok(None);
         }
-        let mut slot = P::EMPTY;
-        self.page
-            .as_ref()
-            .read(slot_at::<P>(self.req_cons), slot.as_mut());
+        let slot = self.area.read(self.req_cons);
         self.req_cons = self.req_cons.wrapping_add(1);
         Ok(Some(P::parse_request(&slot)))
     }
@@ -270,9 +346,7 @@ impl<P: Protocol, M: AsRef<Window>> BackRing<P, M> {
     pub fn push(&mut self, response: &P::Response) {
         let mut slot = P::EMPTY;
         P::emit_response(response, &mut slot);
-        self.page
-            .as_ref()
-            .write(slot_at::<P>(self.rsp_prod_pvt), slot.as_ref());
+        self.area.write(self.rsp_prod_pvt, &slot);
         self.rsp_prod_pvt = self.rsp_prod_pvt.wrapping_add(1);
     }
 
@@ -284,7 +358,7 @@ impl<P: Protocol, M: AsRef<Window>> BackRing<P, M> {
             return false;
         }
         self.rsp_prod = new;
-        let window = self.page.as_ref();
+        let window = self.area.head();
         window.store_release(RSP_PROD, new);
         fence(Ordering::SeqCst);
         let event = window.load_acquire(RSP_EVENT);
@@ -298,8 +372,8 @@ impl<P: Protocol, M: AsRef<Window>> BackRing<P, M> {
     /// When the frontend claims more than the ring holds.
     pub fn arm(&mut self, count: u32) -> Result<bool, BogusProducer> {
         let count = count.max(1);
-        self.page
-            .as_ref()
+        self.area
+            .head()
             .store_release(REQ_EVENT, self.req_cons.wrapping_add(count));
         fence(Ordering::SeqCst);
         Ok(self.available()? >= count)

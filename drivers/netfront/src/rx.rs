@@ -15,12 +15,13 @@ use alloc::boxed::Box;
 use alloc::rc::Rc;
 use partial::Partial;
 use xenlet_kernel::addr::{DomId, GrantRef, PAGE_SIZE};
+use xenlet_kernel::grant::Access;
 use xenlet_kernel::memory;
 use xenlet_kernel::page::{OutOfPages, Page, SharedPage};
 use xenlet_kernel::ring::{FrontRing, slots};
 
 /// Slots of the ring.
-const SLOTS: u32 = slots::<proto::Rx>();
+const SLOTS: u32 = slots::<proto::Rx>(1);
 /// Pages posted at first: some frames of 64 KiB, in 256 KiB of memory.
 const FIRST: u32 = 64;
 /// Pages without which netback holds frames back: the largest frame, and as much again.
@@ -45,7 +46,7 @@ impl Rx {
     /// A ring with its first pages posted and published.
     pub(crate) fn new(peer: DomId) -> Result<Self, OutOfPages> {
         let mut rx = Self {
-            ring: FrontRing::new(Page::new()?.share(peer)?),
+            ring: FrontRing::shared(1, peer)?,
             posted: (0..SLOTS).map(|_| None).collect(),
             posts: 0,
             taken: 0,
@@ -65,7 +66,7 @@ impl Rx {
     }
 
     pub(crate) fn ring_ref(&self) -> GrantRef {
-        self.ring.page().gref()
+        self.ring.pages()[0].gref()
     }
 
     /// How many pages this ring has to its name.
@@ -92,7 +93,9 @@ impl Rx {
     fn refill(&mut self) -> Result<(), OutOfPages> {
         while self.ring.outstanding() < self.target {
             let Some(page) = self.pool.take() else { break };
-            let page = page.share(self.peer)?;
+            let page = page
+                .share(self.peer, Access::ReadWrite)
+                .map_err(|_page| OutOfPages)?;
             let slot = self.posts & (SLOTS - 1);
             self.ring.push(&RxRequest {
                 id: id_of(slot),

@@ -17,7 +17,7 @@ use alloc::vec;
 use core::cell::Cell;
 use xenlet_kernel::addr::{DomId, GrantRef, PAGE_SIZE};
 use xenlet_kernel::memory;
-use xenlet_kernel::page::{LentPages, OutOfPages, Page, SharedPage};
+use xenlet_kernel::page::{LentPages, OutOfPages, SharedPage};
 use xenlet_kernel::ring::FrontRing;
 
 /// Pages of the circle: the first of these that takes no more than an eighth of the free memory, or else the last.
@@ -56,7 +56,7 @@ enum Room {
 
 impl Tx {
     pub(crate) fn new(peer: DomId, features: Features) -> Result<Self, OutOfPages> {
-        let ring = FrontRing::new(Page::new()?.share(peer)?);
+        let ring = FrontRing::shared(1, peer)?;
         let free = memory::stats().map_or(usize::MAX, |stats| stats.free);
         let pages = SIZES
             .into_iter()
@@ -76,7 +76,7 @@ impl Tx {
     }
 
     pub(crate) fn ring_ref(&self) -> GrantRef {
-        self.ring.page().gref()
+        self.ring.pages()[0].gref()
     }
 
     /// Bytes of the largest frame that can ever be sent.

@@ -114,8 +114,16 @@ fn messages() {
     field(o, ty, "u.gso.size", &gso(0, all));
     field(o, ty, "u.gso.type", &gso(0xff, 0));
 
-    assert_equal(o, "__CONST_RING_SIZE(netif_tx, 4096)", slots::<Tx>().into());
-    assert_equal(o, "__CONST_RING_SIZE(netif_rx, 4096)", slots::<Rx>().into());
+    assert_equal(
+        o,
+        "__CONST_RING_SIZE(netif_tx, 4096)",
+        slots::<Tx>(1).into(),
+    );
+    assert_equal(
+        o,
+        "__CONST_RING_SIZE(netif_rx, 4096)",
+        slots::<Rx>(1).into(),
+    );
     check(&out);
 }
 

@@ -2,7 +2,10 @@
 
 use super::{LentPages, Page, SharedPage, leaked};
 use crate::addr::PAGE_SIZE;
-use crate::grant::{self, Access::ReadOnly};
+use crate::grant::{
+    self,
+    Access::{ReadOnly, ReadWrite},
+};
 use crate::{hosted, platform};
 use proptest::prelude::*;
 
@@ -21,7 +24,7 @@ fn shared_both_ways_and_back() {
     hosted::test(async || {
         let mut page = Page::new().unwrap();
         page[5] = 5;
-        let shared = page.share(hosted::DOM0).unwrap();
+        let shared = page.share(hosted::DOM0, ReadWrite).unwrap();
         let mapped = hosted::map_grant(shared.gref(), true).unwrap();
         let mut byte = [0];
         mapped.as_ref().read(5, &mut byte);
@@ -38,7 +41,7 @@ fn shared_both_ways_and_back() {
 #[test]
 fn a_page_that_the_peer_holds_is_never_used_again() {
     hosted::test(async || {
-        let shared = Page::new().unwrap().share(hosted::DOM0).unwrap();
+        let shared = Page::new().unwrap().share(hosted::DOM0, ReadWrite).unwrap();
         let mapped = hosted::map_grant(shared.gref(), true).unwrap();
         drop(shared);
         assert_eq!(leaked(), 1);
@@ -90,7 +93,7 @@ fn a_run_that_the_grant_table_has_no_room_for_leaves_nothing() {
 #[test]
 fn a_revoked_grant_is_of_no_use() {
     hosted::test(async || {
-        let shared = Page::new().unwrap().share(hosted::DOM0).unwrap();
+        let shared = Page::new().unwrap().share(hosted::DOM0, ReadWrite).unwrap();
         let gref = shared.gref();
         drop(shared);
         assert!(hosted::map_grant(gref, false).is_err());
@@ -110,7 +113,7 @@ impl hosted::Backend for Holds {
 #[should_panic(expected = "on purpose")]
 fn a_panic_while_pages_are_shared_is_that_panic() {
     hosted::test(async || {
-        let shared = Page::new().unwrap().share(hosted::DOM0).unwrap();
+        let shared = Page::new().unwrap().share(hosted::DOM0, ReadWrite).unwrap();
         let mapped = hosted::map_grant(shared.gref(), true).unwrap();
         hosted::add_backend(Box::new(Holds(mapped)));
         crate::run::spawn(async move {
@@ -155,7 +158,7 @@ proptest! {
                 let at = |i: usize| i.checked_rem(shared.len());
                 match step {
                     Step::Share => {
-                        shared.push((Page::new().unwrap().share(hosted::DOM0).unwrap(), Vec::new()));
+                        shared.push((Page::new().unwrap().share(hosted::DOM0, ReadWrite).unwrap(), Vec::new()));
                     }
                     Step::Map(i, write) => {
                         if let Some((page, maps)) = at(i).map(|i| &mut shared[i]) {

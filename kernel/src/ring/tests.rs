@@ -3,7 +3,7 @@
 use super::{BackRing, BogusProducer, FrontRing, Protocol, slots};
 use crate::abi::ring::RSP_PROD;
 use crate::hosted::{self, DOM0, MappedPage, map_grant};
-use crate::page::{Page, SharedPage};
+use crate::page::SharedPage;
 use proptest::prelude::*;
 use std::collections::VecDeque;
 
@@ -13,36 +13,40 @@ struct Numbers;
 impl Protocol for Numbers {
     type Request = u64;
     type Response = u32;
-    type Slot = [u8; 12];
-    const EMPTY: [u8; 12] = [0; 12];
+    type Slot = [u8; 20];
+    const EMPTY: [u8; 20] = [0; 20];
 
-    fn emit_request(request: &u64, slot: &mut [u8; 12]) {
+    fn emit_request(request: &u64, slot: &mut [u8; 20]) {
         slot[..8].copy_from_slice(&request.to_le_bytes());
     }
-    fn parse_request(slot: &[u8; 12]) -> u64 {
+    fn parse_request(slot: &[u8; 20]) -> u64 {
         u64::from_le_bytes(slot[..8].try_into().unwrap())
     }
-    fn emit_response(response: &u32, slot: &mut [u8; 12]) {
+    fn emit_response(response: &u32, slot: &mut [u8; 20]) {
         slot[..4].copy_from_slice(&response.to_le_bytes());
     }
-    fn parse_response(slot: &[u8; 12]) -> u32 {
+    fn parse_response(slot: &[u8; 20]) -> u32 {
         u32::from_le_bytes(slot[..4].try_into().unwrap())
     }
 }
 
-fn pair() -> (
+fn pair(
+    pages: usize,
+) -> (
     FrontRing<Numbers, SharedPage>,
     BackRing<Numbers, MappedPage>,
 ) {
-    let front = FrontRing::new(Page::new().unwrap().share(DOM0).unwrap());
-    let back = BackRing::new(map_grant(front.page().gref(), true).unwrap());
+    let front = FrontRing::shared(pages, DOM0).unwrap();
+    let map = |page: &SharedPage| map_grant(page.gref(), true).unwrap();
+    let back = BackRing::new(front.pages().iter().map(map).collect());
     (front, back)
 }
 
 #[test]
 fn slots_are_a_power_of_two_that_fits() {
-    // (4096 - 64) / 12 = 336
-    assert_eq!(slots::<Numbers>(), 256);
+    // (4096 - 64) / 20 = 201, and so on; of two pages, slot 201 is on both.
+    let fit = [1, 2, 3, 4, 16].map(slots::<Numbers>);
+    assert_eq!(fit, [128, 256, 512, 512, 2048]);
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -69,9 +73,9 @@ proptest! {
 
     /// Everything asked arrives once, in order, and so does every answer, whoever is ahead.
     #[test]
-    fn nothing_is_lost_or_doubled(steps in prop::collection::vec(step(), 0..600)) {
+    fn nothing_is_lost_or_doubled(pages in 1usize..5, steps in prop::collection::vec(step(), 0..600)) {
         hosted::test(async move || {
-            let (mut front, mut back) = pair();
+            let (mut front, mut back) = pair(pages);
             let (mut asked, mut taken) = (0u64, 0u64);
             let mut held = VecDeque::new();
             let mut popped = 0u32;
@@ -108,7 +112,7 @@ proptest! {
                         }
                     }
                 }
-                assert!(front.free() <= slots::<Numbers>());
+                assert!(front.free() <= slots::<Numbers>(pages));
                 assert!(u64::from(popped) <= taken && taken <= asked);
             }
         });
@@ -116,14 +120,14 @@ proptest! {
 
     /// A producer index beyond what is outstanding is refused, whatever it is; any other is believed.
     #[test]
-    fn a_bogus_producer_is_refused(asked in 0u32..=256, claimed in any::<u32>()) {
+    fn a_bogus_producer_is_refused(asked in 0u32..=128, claimed in any::<u32>()) {
         hosted::test(async move || {
-            let (mut front, back) = pair();
+            let (mut front, back) = pair(1);
             for i in 0..asked {
                 front.push(&i.into());
             }
             let _ = front.publish();
-            back.page().as_ref().store_release(RSP_PROD, claimed);
+            back.pages()[0].as_ref().store_release(RSP_PROD, claimed);
             let expected = BogusProducer { prod: claimed, cons: 0, outstanding: asked };
             if claimed > asked {
                 assert_eq!(front.pop(), Err(expected));
@@ -138,9 +142,9 @@ proptest! {
 #[test]
 fn unpublished_requests_do_not_count_as_outstanding() {
     hosted::test(async || {
-        let (mut front, back) = pair();
+        let (mut front, back) = pair(1);
         front.push(&1);
-        back.page().as_ref().store_release(RSP_PROD, 1);
+        back.pages()[0].as_ref().store_release(RSP_PROD, 1);
         assert!(
             front.pop().is_err(),
             "the backend answers what it cannot have seen"
@@ -151,7 +155,7 @@ fn unpublished_requests_do_not_count_as_outstanding() {
 #[test]
 fn notifications_are_held_off_while_the_peer_is_awake() {
     hosted::test(async || {
-        let (mut front, mut back) = pair();
+        let (mut front, mut back) = pair(1);
         front.push(&1);
         assert!(front.publish(), "the first request needs an event");
         front.push(&2);
@@ -181,7 +185,7 @@ fn notifications_are_held_off_while_the_peer_is_awake() {
 #[test]
 fn indices_wrap_at_two_to_the_32() {
     hosted::test(async || {
-        let (mut front, mut back) = pair();
+        let (mut front, mut back) = pair(1);
         front.req_prod_pvt = u32::MAX - 3;
         front.req_prod = u32::MAX - 3;
         front.rsp_cons = u32::MAX - 3;
@@ -195,7 +199,7 @@ fn indices_wrap_at_two_to_the_32() {
             back.push(&(round as u32));
             let _ = back.publish();
             assert_eq!(front.pop().unwrap(), Some(round as u32));
-            assert_eq!(front.free(), 256);
+            assert_eq!(front.free(), 128);
         }
     });
 }

@@ -14,6 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("xenlet-blkfront", &["xenlet-kernel"]),
     ("xenlet-net", &["xenlet-netfront", "xenlet-kernel"]),
     ("xenlet-http", &["xenlet-kernel"]),
+    ("xenlet-storage", &["xenlet-blkfront", "xenlet-kernel"]),
 ];
 
 /// What applications may use: not the drivers, which are `net`'s.
@@ -21,6 +22,7 @@ const APPLICATIONS: &str = "examples/";
 const APPLICATIONS_MAY_USE: &[&str] = &[
     "xenlet-kernel",
     "xenlet-net",
+    "xenlet-storage",
     "xenlet-http",
     "xenlet-fs-static",
     "xenlet-fs-static-build",

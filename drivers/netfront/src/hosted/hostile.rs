@@ -92,8 +92,8 @@ impl Rings {
         let ports = ["event-channel", "event-channel-tx", "event-channel-rx"];
         Some(Self {
             grefs,
-            tx: BackRing::new(map_grant(grefs[0], true).ok()?),
-            rx: BackRing::new(map_grant(grefs[1], true).ok()?),
+            tx: BackRing::new(vec![map_grant(grefs[0], true).ok()?]),
+            rx: BackRing::new(vec![map_grant(grefs[1], true).ok()?]),
             ends: ports
                 .into_iter()
                 .filter_map(|port| BackendPort::bind(Port(key(port)?)))

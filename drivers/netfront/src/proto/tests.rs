@@ -5,7 +5,7 @@ use xenlet_kernel::ring::slots;
 
 #[test]
 fn rings_have_256_slots() {
-    assert_eq!((slots::<Tx>(), slots::<Rx>()), (256, 256));
+    assert_eq!((slots::<Tx>(1), slots::<Rx>(1)), (256, 256));
 }
 
 #[test]

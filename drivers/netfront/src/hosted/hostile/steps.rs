@@ -80,9 +80,9 @@ impl Liar {
             return;
         };
         let ring = if which & 1 == 0 {
-            rings.tx.page().as_ref()
+            rings.tx.pages()[0].as_ref()
         } else {
-            rings.rx.page().as_ref()
+            rings.rx.pages()[0].as_ref()
         };
         let at = if which & 2 == 0 { RSP_PROD } else { REQ_EVENT };
         // Small steps are the lies that are hard to see.
@@ -151,9 +151,9 @@ impl Liar {
         let value = self.byte();
         if let Some(rings) = self.rings.as_ref() {
             let page = if which & 1 == 0 {
-                rings.tx.page()
+                &rings.tx.pages()[0]
             } else {
-                rings.rx.page()
+                &rings.rx.pages()[0]
             };
             page.as_ref().write(at, &[value]);
         }

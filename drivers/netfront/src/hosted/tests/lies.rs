@@ -154,7 +154,7 @@ fn producers() {
             cons: 0,
             outstanding: 64,
         }),
-        |netback| netback.rings(|rings| rings.rx.page().as_ref().store_release(RSP_PROD, 65)),
+        |netback| netback.rings(|rings| rings.rx.pages()[0].as_ref().store_release(RSP_PROD, 65)),
     );
     lie(
         Lie::TxProducer(BogusProducer {
@@ -162,7 +162,7 @@ fn producers() {
             cons: 0,
             outstanding: 3,
         }),
-        |netback| netback.rings(|rings| rings.tx.page().as_ref().store_release(RSP_PROD, 4)),
+        |netback| netback.rings(|rings| rings.tx.pages()[0].as_ref().store_release(RSP_PROD, 4)),
     );
     lie(
         Lie::TxProducer(BogusProducer {
@@ -170,7 +170,13 @@ fn producers() {
             cons: 0,
             outstanding: 3,
         }),
-        |netback| netback.rings(|rings| rings.tx.page().as_ref().store_release(RSP_PROD, u32::MAX)),
+        |netback| {
+            netback.rings(|rings| {
+                rings.tx.pages()[0]
+                    .as_ref()
+                    .store_release(RSP_PROD, u32::MAX)
+            })
+        },
     );
 }
 

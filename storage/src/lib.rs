@@ -1,0 +1,20 @@
+//! Disks for xenlet applications: a crash-safe store, and read-only files.
+#![cfg_attr(xenlet = "xen", no_std)]
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::cast_possible_truncation,
+        reason = "a test that fails says so by panicking"
+    )
+)]
+
+extern crate alloc;
+
+#[cfg(not(xenlet = "xen"))]
+mod file;
+
+#[cfg(not(xenlet = "xen"))]
+pub use file::FileDisk;
+pub use xenlet_blkfront::{BlockDevice, Geometry, IoError, SECTOR};
