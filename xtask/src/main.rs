@@ -41,6 +41,8 @@ enum Command {
     Tidy,
     /// Name the functions and lines of a crash report
     Symbolize(commands::symbolize::Arguments),
+    /// Files that are disks: make, format, check and list them
+    Disk(commands::disk::Arguments),
     /// A real Xen and dom0 under QEMU, by hand
     Rig(commands::rig::Arguments),
 }
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         Command::Test(arguments) => commands::test::run(&arguments),
         Command::Tidy => commands::tidy::run(),
         Command::Symbolize(arguments) => commands::symbolize::run(&arguments),
+        Command::Disk(arguments) => commands::disk::run(&arguments),
         Command::Rig(arguments) => commands::rig::run(arguments),
     };
     match result {

@@ -78,6 +78,23 @@ impl Display for Seconds {
     }
 }
 
+/// A number of bytes as people read it: `512 B`, `64 MiB`, `1.5 GiB`.
+pub(crate) struct Bytes(pub(crate) u64);
+
+impl Display for Bytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+        let unit = (self.0.checked_ilog2().unwrap_or(0) / 10).min(4);
+        // To the tenth, cut off rather than rounded: less than there is never reads as all of it.
+        let tenths = u128::from(self.0) * 10 >> (10 * unit);
+        write!(f, "{}", tenths / 10)?;
+        if tenths % 10 != 0 {
+            write!(f, ".{}", tenths % 10)?;
+        }
+        write!(f, " {}", UNITS[unit as usize])
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,5 +104,20 @@ mod tests {
         assert_eq!(Seconds(Duration::from_millis(350)).to_string(), "0.35 s");
         assert_eq!(Seconds(Duration::from_millis(12_440)).to_string(), "12.4 s");
         assert_eq!(Seconds(Duration::from_secs(185)).to_string(), "3 min 5 s");
+    }
+
+    #[test]
+    fn sizes_read_well() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (512, "512 B"),
+            (1023, "1023 B"),
+            (64 << 20, "64 MiB"),
+            ((3 << 29) + 1, "1.5 GiB"),
+            ((1 << 30) - 1, "1023.9 MiB"),
+            (u64::MAX, "16777215.9 TiB"),
+        ] {
+            assert_eq!(Bytes(bytes).to_string(), text);
+        }
     }
 }

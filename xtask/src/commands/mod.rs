@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 pub(crate) mod build;
+pub(crate) mod disk;
 pub(crate) mod rig;
 pub(crate) mod run;
 pub(crate) mod symbolize;
