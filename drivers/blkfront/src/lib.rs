@@ -13,5 +13,7 @@
 extern crate alloc;
 
 mod block;
+#[cfg(not(xenlet = "unix"))]
+pub mod proto;
 
 pub use block::{BlockDevice, Geometry, IoError, SECTOR};
