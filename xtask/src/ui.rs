@@ -86,9 +86,9 @@ impl Display for Bytes {
         const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
         let unit = (self.0.checked_ilog2().unwrap_or(0) / 10).min(4);
         // To the tenth, cut off rather than rounded: less than there is never reads as all of it.
-        let tenths = u128::from(self.0) * 10 >> (10 * unit);
+        let tenths = (u128::from(self.0) * 10) >> (10 * unit);
         write!(f, "{}", tenths / 10)?;
-        if tenths % 10 != 0 {
+        if !tenths.is_multiple_of(10) {
             write!(f, ".{}", tenths % 10)?;
         }
         write!(f, " {}", UNITS[unit as usize])

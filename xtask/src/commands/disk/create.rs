@@ -80,7 +80,7 @@ fn size(text: &str) -> Result<u64, String> {
         .ok_or("no file can be that large")?;
     match bytes {
         0 => Err("a disk has at least one sector of 512 bytes".into()),
-        bytes if bytes % SECTOR != 0 => Err(format!(
+        bytes if !bytes.is_multiple_of(SECTOR) => Err(format!(
             "a disk is a multiple of 512 bytes: {} or {}",
             bytes / SECTOR * SECTOR,
             bytes.next_multiple_of(SECTOR)
