@@ -8,8 +8,17 @@
 //!
 //! What the backend offers is read once it is at `InitWait`; our keys and the state that says they are there are
 //! written in one transaction.
+//!
+//! [`Frontend`] has the steps; [`Opening`] and [`Device`] are a device's whole life, made of them.
+
+mod attend;
+mod device;
+mod error;
 
 pub use crate::abi::xenbus::State;
+pub use device::{Class, Device, Link, Opening, Why};
+pub use error::{DeviceError, Failure};
+
 use crate::addr::DomId;
 use crate::xenstore::{self, Errno, Error, Watch};
 use alloc::format;
@@ -60,6 +69,11 @@ impl Frontend {
             backend_id,
             watch,
         })
+    }
+
+    /// The backend's directory in xenstore.
+    pub(crate) fn backend(&self) -> &str {
+        &self.backend
     }
 
     /// The domain that the backend is in.

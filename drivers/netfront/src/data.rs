@@ -2,10 +2,11 @@
 
 use crate::rx::Rx;
 use crate::tx::Tx;
-use crate::{Error, Features, Lie, Stats};
+use crate::{Features, Lie, Stats};
 use core::task::{Context, Poll};
 use xenlet_kernel::addr::DomId;
 use xenlet_kernel::event::Channel;
+use xenlet_kernel::xenbus::Failure;
 
 /// The event channels of an interface.
 #[derive(Debug)]
@@ -58,12 +59,11 @@ pub(crate) struct Data {
 
 impl Data {
     /// Rings with pages posted, granted to `peer`, and channels that it can bind.
-    pub(crate) fn new(number: u32, peer: DomId, features: Features) -> Result<Self, Error> {
-        let memory = |_| Error::OutOfPages(number);
-        let channel = || Channel::unbound(peer).map_err(|e| Error::NoPort(number, e));
+    pub(crate) fn new(peer: DomId, features: Features) -> Result<Self, Failure> {
+        let channel = || Channel::unbound(peer);
         Ok(Self {
-            tx: Tx::new(peer, features).map_err(memory)?,
-            rx: Rx::new(peer).map_err(memory)?,
+            tx: Tx::new(peer, features)?,
+            rx: Rx::new(peer)?,
             channels: if features.split_channels {
                 Channels::Split {
                     tx: channel()?,

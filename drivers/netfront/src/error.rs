@@ -2,46 +2,30 @@
 
 use alloc::string::String;
 use core::fmt;
-use xenlet_kernel::event::NoPort;
-use xenlet_kernel::page::OutOfPages;
 use xenlet_kernel::ring::BogusProducer;
-use xenlet_kernel::xenbus::State;
-use xenlet_kernel::xenstore;
+use xenlet_kernel::xenbus::{self, DeviceError};
 
 /// Why an interface could not be connected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// The toolstack gave this guest no such interface.
-    NoDevice(u32),
-    /// A [`Netfront`](crate::Netfront) for this interface exists, or is still closing.
-    InUse(u32),
-    /// xenstore did not answer as it should.
-    Store(u32, xenstore::Error),
+    /// As any device may fail.
+    Device(DeviceError),
     /// The interface's `mac` is not an address that an interface can have.
     BadMac(u32, String),
     /// The backend does not copy into our pages (`feature-rx-copy`).
     NoCopy(u32),
-    /// The backend went no further than this state in the time it had.
-    BackendStuck(u32, State),
-    /// The backend gave up: it went to this state instead of `Connected`.
-    BackendRefused(u32, State),
-    /// No memory for the rings and the pages of frames.
-    OutOfPages(u32),
-    /// Backends kept so many pages of closed interfaces that they are given no more.
-    PagesKept(u32, usize),
-    /// No event channel is left.
-    NoPort(u32, NoPort),
+}
+
+impl From<DeviceError> for Error {
+    fn from(e: DeviceError) -> Self {
+        Self::Device(e)
+    }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoDevice(n) => write!(
-                f,
-                "there is no vif{n}: add one to vif = [ … ] in the guest's configuration"
-            ),
-            Self::InUse(n) => write!(f, "vif{n} is in use: close what has it first"),
-            Self::Store(n, e) => write!(f, "vif{n}: {e}"),
+            Self::Device(e) => e.fmt(f),
             Self::BadMac(n, mac) => write!(
                 f,
                 "vif{n}: mac is {mac:?}, not the address of one interface; write it as mac=00:16:3e:12:34:56"
@@ -50,22 +34,6 @@ impl fmt::Display for Error {
                 f,
                 "vif{n}: the backend does not offer feature-rx-copy; use Linux's netback or one as new"
             ),
-            Self::BackendStuck(n, state) => write!(
-                f,
-                "vif{n}: the backend is still at {state:?}: is xen-netback loaded in its domain, and did its vif \
-                 script end well (/var/log/xen)?"
-            ),
-            Self::BackendRefused(n, state) => write!(
-                f,
-                "vif{n}: the backend went to {state:?} instead of Connected; its domain's log says why"
-            ),
-            Self::OutOfPages(n) => write!(f, "vif{n}: {OutOfPages}"),
-            Self::PagesKept(n, pages) => write!(
-                f,
-                "vif{n}: {pages} pages of closed interfaces are still mapped by their backends, which get no more: \
-                 restart this guest, and ask the backend's domain why"
-            ),
-            Self::NoPort(n, e) => write!(f, "vif{n}: {e}"),
         }
     }
 }
@@ -139,29 +107,7 @@ impl fmt::Display for Lie {
 impl core::error::Error for Lie {}
 
 /// Whether frames can come and go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Link {
-    /// They can.
-    Up,
-    /// They cannot, and never will again with this [`Netfront`](crate::Netfront).
-    Down(Why),
-}
+pub type Link = xenbus::Link<Lie>;
 
 /// Why a link is down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
-    /// The backend left `Connected` for this state.
-    Backend(State),
-    /// The backend lied, and we closed.
-    Lied(Lie),
-}
-
-impl fmt::Display for Why {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Backend(State::Unknown) => f.write_str("the backend is gone"),
-            Self::Backend(state) => write!(f, "the backend went to {state:?}"),
-            Self::Lied(lie) => write!(f, "the backend broke the protocol: {lie}"),
-        }
-    }
-}
+pub type Why = xenbus::Why<Lie>;

@@ -12,7 +12,6 @@
 //! | --- | --- |
 //! | `proto` | the messages of both rings |
 //! | `connect`, `settings` | the handshake: xenstore's keys, what the toolstack says |
-//! | `control` | the task beside an interface: the backend's state, closing |
 //! | `data` | what is shared with the backend |
 //! | `rx`, `frame` | receiving, and what is received |
 //! | `tx` | transmitting |
@@ -32,7 +31,6 @@
 extern crate alloc;
 
 mod connect;
-mod control;
 mod data;
 mod error;
 mod features;
@@ -51,11 +49,9 @@ pub use features::{Features, Gso, GsoKind, TxMeta};
 pub use frame::{Checksum, RxFrame};
 pub use stats::Stats;
 
-use alloc::rc::Rc;
-use control::Control;
+use connect::Vif;
 use core::task::{Context, Poll};
-use data::Data;
-use xenlet_kernel::run::JoinHandle;
+use xenlet_kernel::xenbus::Device;
 
 /// Bytes of an Ethernet header: no frame is shorter.
 pub(crate) const MIN_FRAME: usize = 14;
@@ -69,11 +65,7 @@ pub struct Netfront {
     mac: [u8; 6],
     mtu: usize,
     features: Features,
-    /// `None` once the link is down.
-    data: Option<Data>,
-    control: Rc<Control>,
-    /// `None` only on the way out.
-    task: Option<JoinHandle<()>>,
+    device: Device<Vif>,
     stats: Stats,
 }
 
@@ -109,13 +101,13 @@ impl Netfront {
 
     /// Whether frames can come and go. Once down, this interface stays down: drop it and connect again.
     pub fn link(&self) -> Link {
-        self.control.link()
+        self.device.link()
     }
 
     /// What happened so far.
     pub fn stats(&self) -> Stats {
         Stats {
-            rx_pages: self.data.as_ref().map_or(0, |data| data.rx.pages()),
+            rx_pages: self.device.shared().map_or(0, |data| data.rx.pages()),
             ..self.stats
         }
     }
@@ -125,7 +117,7 @@ impl Netfront {
     /// A frame of one page is where the backend put it. Its page goes back to the backend with the first
     /// [`flush`](Self::flush) after the frame is dropped.
     pub fn receive(&mut self) -> Option<RxFrame> {
-        let data = self.data.as_mut()?;
+        let data = self.device.shared_mut()?;
         match data.rx.receive(&mut self.stats) {
             Ok(frame) => frame,
             Err(lie) => {
@@ -137,15 +129,15 @@ impl Netfront {
 
     /// Bytes of the largest frame that can be sent, Ethernet header included.
     pub fn max_frame(&self) -> usize {
-        self.data.as_ref().map_or(0, |data| data.tx.max_frame())
+        self.device.shared().map_or(0, |data| data.tx.max_frame())
     }
 
     /// Whether a frame of `len` bytes can be sent now.
     ///
     /// After a no [`poll_ready`](Self::poll_ready) is ready when there may be room.
     pub fn can_transmit(&self, len: usize) -> bool {
-        self.data
-            .as_ref()
+        self.device
+            .shared()
             .is_some_and(|data| data.tx.can_transmit(len))
     }
 
@@ -161,7 +153,7 @@ impl Netfront {
         meta: TxMeta,
         fill: impl FnOnce(&mut [u8]) -> R,
     ) -> Option<R> {
-        let result = self.data.as_mut()?.tx.transmit(len, meta, fill)?;
+        let result = self.device.shared_mut()?.tx.transmit(len, meta, fill)?;
         self.stats.tx_frames += 1;
         self.stats.tx_bytes += len as u64;
         Some(result)
@@ -171,9 +163,9 @@ impl Netfront {
     /// that were written, and notifies it if it sleeps: at most one event per event channel.
     pub fn flush(&mut self) {
         if let Link::Down(_) = self.link() {
-            self.retire();
+            self.device.retire();
         }
-        let Some(data) = self.data.as_mut() else {
+        let Some(data) = self.device.shared_mut() else {
             return;
         };
         let done = data
@@ -193,7 +185,7 @@ impl Netfront {
     pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             self.flush();
-            let Some(data) = self.data.as_mut() else {
+            let Some(data) = self.device.shared_mut() else {
                 return Poll::Ready(());
             };
             match data.arm(&mut self.stats) {
@@ -206,7 +198,7 @@ impl Netfront {
             }
             // Whatever is already set is from before the rings were looked at: look again.
             let event = data.channels.poll_event(cx).is_ready();
-            let changed = self.control.changed.poll_notified(cx).is_ready();
+            let changed = self.device.poll_changed(cx).is_ready();
             if !event && !changed {
                 return Poll::Pending;
             }
@@ -215,29 +207,12 @@ impl Netfront {
     }
 
     /// Closes the interface and waits until its backend has let go of everything, or had its time to.
-    pub async fn close(mut self) {
-        self.retire();
-        if let Some(task) = self.task.take() {
-            task.await;
-        }
+    pub async fn close(self) {
+        self.device.close().await;
     }
 
     /// Takes the link down for a lie.
     fn fail(&mut self, lie: Lie) {
-        self.control.fail(self.number, lie);
-        self.retire();
-    }
-
-    /// Hands rings and pages over, to be taken back.
-    fn retire(&mut self) {
-        if let Some(data) = self.data.take() {
-            self.control.retire(data);
-        }
-    }
-}
-
-impl Drop for Netfront {
-    fn drop(&mut self) {
-        self.retire();
+        self.device.fail(lie);
     }
 }

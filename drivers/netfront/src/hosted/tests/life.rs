@@ -9,7 +9,7 @@ use core::task::Poll;
 use xenlet_kernel::hosted::{self, store};
 use xenlet_kernel::run::spawn;
 use xenlet_kernel::time::{Duration, sleep};
-use xenlet_kernel::xenbus::State;
+use xenlet_kernel::xenbus::{DeviceError, Failure, State};
 use xenlet_kernel::{grant, page};
 
 /// What an interface takes of the domain: grants, watches, ports, pages that are lost.
@@ -20,6 +20,14 @@ fn taken() -> (usize, usize, usize, usize) {
         hosted::ports(),
         page::leaked(),
     )
+}
+
+/// As any device fails.
+fn failed(why: Failure) -> Error {
+    Error::Device(DeviceError {
+        device: "vif0".into(),
+        why,
+    })
 }
 
 #[test]
@@ -66,7 +74,10 @@ fn a_backend_that_keeps_pages_gets_no_more_in_the_end() {
                     vif.close().await;
                     settle().await;
                 }
-                Err(Error::PagesKept(0, lost)) => break lost,
+                Err(Error::Device(DeviceError {
+                    why: Failure::PagesKept(lost),
+                    ..
+                })) => break lost,
                 Err(e) => panic!("{e}"),
             }
             assert!(kept.len() < 10_000, "it goes on and on");
@@ -83,7 +94,10 @@ fn dropping_closes_in_the_background() {
         let before = taken();
         let vif = Netfront::connect(0).await.unwrap();
         drop(vif);
-        assert_eq!(Netfront::connect(0).await.unwrap_err(), Error::InUse(0));
+        assert_eq!(
+            Netfront::connect(0).await.unwrap_err(),
+            failed(Failure::InUse)
+        );
         settle().await;
         assert_eq!(taken(), before);
         Netfront::connect(0).await.unwrap();
@@ -95,7 +109,10 @@ fn one_frontend_at_a_time() {
     hosted::test(async || {
         attach(Config::default(), pair().0);
         let vif = Netfront::connect(0).await.unwrap();
-        assert_eq!(Netfront::connect(0).await.unwrap_err(), Error::InUse(0));
+        assert_eq!(
+            Netfront::connect(0).await.unwrap_err(),
+            failed(Failure::InUse)
+        );
         vif.close().await;
         Netfront::connect(0).await.unwrap();
     });
@@ -160,7 +177,10 @@ fn detached_while_in_use() {
             [""; 0],
             "its keys stay away"
         );
-        assert_eq!(Netfront::connect(0).await.unwrap_err(), Error::NoDevice(0));
+        assert_eq!(
+            Netfront::connect(0).await.unwrap_err(),
+            failed(Failure::NoDevice { config: "vif" })
+        );
 
         // And attached again, as `xl network-attach` does.
         let (wire, mut again) = pair();
@@ -197,16 +217,25 @@ fn why_it_cannot_be_connected() {
     hosted::test(async || {
         settle().await;
         let before = taken();
-        assert_eq!(Netfront::connect(0).await.unwrap_err(), Error::NoDevice(0));
+        assert_eq!(
+            Netfront::connect(0).await.unwrap_err(),
+            failed(Failure::NoDevice { config: "vif" })
+        );
 
         let config = Config::default();
         config.write_keys();
         let error = Netfront::connect(0).await.unwrap_err();
-        assert_eq!(error, Error::BackendStuck(0, State::Initialising));
+        assert_eq!(
+            error,
+            failed(Failure::BackendStuck {
+                state: State::Initialising,
+                driver: "xen-netback",
+            })
+        );
         assert_eq!(
             error.to_string(),
-            "vif0: the backend is still at Initialising: is xen-netback loaded in its domain, and did its vif \
-             script end well (/var/log/xen)?"
+            "vif0: the backend is still at Initialising: is xen-netback loaded in its domain, and did its \
+             hotplug script end well (/var/log/xen)?"
         );
 
         let backend = attach(
@@ -254,7 +283,7 @@ fn a_backend_that_refuses() {
         });
         assert_eq!(
             Netfront::connect(0).await.unwrap_err(),
-            Error::BackendRefused(0, State::Closed)
+            failed(Failure::BackendRefused(State::Closed))
         );
         settle().await;
         assert_eq!(taken(), before);

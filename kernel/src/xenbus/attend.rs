@@ -1,74 +1,75 @@
-//! The task beside an interface, which has its end in xenstore: agrees with the backend, says when it leaves, and takes
+//! The task beside a device, which has its end in xenstore: agrees with the backend, says when it leaves, and takes
 //! leave of it.
 //!
 //! The backend takes its hands off our pages on the way to `Closed`, so rings and pages are handed over to this task
-//! when the interface is done with them, and are taken back only then.
+//! when the driver is done with them, and are taken back only then.
 
-use crate::connect::agree;
-use crate::data::Data;
-use crate::{Error, Lie, Link, Why};
+use super::device::{Class, Link, Why, reach};
+use super::{Failure, Frontend, State};
+use crate::limit::RateLimit;
+use crate::page;
+use crate::run::Notify;
+use crate::time::{Duration, timeout};
 use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::future::{Future, pending, poll_fn};
 use core::pin::pin;
-use xenlet_kernel::limit::RateLimit;
-use xenlet_kernel::run::Notify;
-use xenlet_kernel::time::{Duration, timeout};
-use xenlet_kernel::xenbus::{Frontend, State};
-use xenlet_kernel::{local, page};
 
 /// How long the backend has for each step of closing.
 const FAREWELL: Duration = Duration::from_secs(5);
 
 local! {
-    /// The interfaces that are connected, connecting or closing.
-    static CLAIMED: RefCell<Vec<u32>> = RefCell::new(Vec::new());
+    /// The devices that are connected, connecting or closing.
+    static CLAIMED: RefCell<Vec<(&'static str, u32)>> = RefCell::new(Vec::new());
 }
 local! {
     static LIES: RateLimit = RateLimit::new(8);
 }
 
-/// The right to be the one frontend of an interface. Given back when dropped.
+/// The right to be the one frontend of a device. Given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Claim(u32);
+pub(super) struct Claim(&'static str, u32);
 
 impl Claim {
-    pub(crate) fn new(number: u32) -> Result<Self, Error> {
+    /// `None` when somebody has it.
+    pub(super) fn new(class: &'static str, number: u32) -> Option<Self> {
         CLAIMED.with(|c| {
             let mut claimed = c.borrow_mut();
-            if claimed.contains(&number) {
-                return Err(Error::InUse(number));
+            if claimed.contains(&(class, number)) {
+                return None;
             }
-            claimed.push(number);
-            Ok(Self(number))
+            claimed.push((class, number));
+            Some(Self(class, number))
         })
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        CLAIMED.with(|c| c.borrow_mut().retain(|number| *number != self.0));
+        CLAIMED.with(|c| c.borrow_mut().retain(|taken| *taken != (self.0, self.1)));
     }
 }
 
-/// What an interface and its task have in common.
+/// What a device and its task have in common.
 #[derive(Debug)]
-pub(crate) struct Control {
-    link: Cell<Link>,
+pub(super) struct Control<C: Class> {
+    name: String,
+    link: Cell<Link<C::Lie>>,
     /// What came of agreeing with the backend, once that is known.
-    agreed: RefCell<Option<Result<(), Error>>>,
-    /// Wakes the interface when either of these changed.
-    pub(crate) changed: Notify,
-    /// Rings and pages that the interface is done with.
-    retired: RefCell<Option<Data>>,
+    agreed: RefCell<Option<Result<(), Failure>>>,
+    /// Wakes the driver when either of these changed.
+    pub(super) changed: Notify,
+    /// What the driver shared and is done with.
+    retired: RefCell<Option<C::Shared>>,
     retire: Notify,
 }
 
-impl Control {
-    pub(crate) const fn new() -> Self {
+impl<C: Class> Control<C> {
+    pub(super) const fn new(name: String) -> Self {
         Self {
+            name,
             link: Cell::new(Link::Up),
             agreed: RefCell::new(None),
             changed: Notify::new(),
@@ -77,12 +78,16 @@ impl Control {
         }
     }
 
-    pub(crate) fn link(&self) -> Link {
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn link(&self) -> Link<C::Lie> {
         self.link.get()
     }
 
     /// Waits until the backend is connected, or is known not to be.
-    pub(crate) async fn agreed(&self) -> Result<(), Error> {
+    pub(super) async fn agreed(&self) -> Result<(), Failure> {
         loop {
             if let Some(result) = self.agreed.take() {
                 return result;
@@ -92,31 +97,32 @@ impl Control {
     }
 
     /// Takes the link down for a lie, with one line in the log.
-    pub(crate) fn fail(&self, number: u32, lie: Lie) {
+    pub(super) fn fail(&self, lie: C::Lie) {
         LIES.with(|limit| {
             limit.warn(format_args!(
-                "vif{number}: the backend broke the protocol: {lie}; the interface is closed"
+                "{}: the backend broke the protocol: {lie}; the device is closed",
+                self.name
             ));
         });
         self.link.set(Link::Down(Why::Lied(lie)));
     }
 
-    /// Hands over rings and pages, to be taken back from the backend.
-    pub(crate) fn retire(&self, data: Data) {
-        *self.retired.borrow_mut() = Some(data);
+    /// Hands over what was shared, to be taken back from the backend.
+    pub(super) fn retire(&self, shared: C::Shared) {
+        *self.retired.borrow_mut() = Some(shared);
         self.retire.notify();
     }
 }
 
-/// The task: to `Connected` with `keys`, and when the interface is done, to `Closed`.
-pub(crate) async fn attend(
+/// The task: to `Connected` with `keys`, and when the driver is done, to `Closed`.
+pub(super) async fn attend<C: Class>(
     claim: Claim,
     mut frontend: Frontend,
     keys: Vec<(&'static str, String)>,
-    control: Rc<Control>,
+    control: Rc<Control<C>>,
 ) {
     {
-        let mut life = pin!(live(claim.0, &mut frontend, &keys, &control));
+        let mut life = pin!(live(&mut frontend, &keys, &control));
         poll_fn(|cx| {
             // It is never ready.
             let _ = life.as_mut().poll(cx);
@@ -124,26 +130,25 @@ pub(crate) async fn attend(
         })
         .await;
     }
-    let data = control.retired.take();
-    finish(claim.0, frontend, data).await;
+    let shared = control.retired.take();
+    finish(&control.name, frontend, shared).await;
     drop(claim);
 }
 
 /// Connects, and says when the backend leaves.
-async fn live(
-    number: u32,
+async fn live<C: Class>(
     frontend: &mut Frontend,
     keys: &[(&'static str, String)],
-    control: &Control,
+    control: &Control<C>,
 ) {
-    let agreed = agree(number, frontend, keys).await;
+    let agreed = agree::<C>(frontend, keys).await;
     let connected = agreed.is_ok();
     *control.agreed.borrow_mut() = Some(agreed);
     control.changed.notify();
     if connected
         // Without xenstore there is nobody to ask; the rings go on.
         && let Ok(state) = frontend.wait_backend(|state| state != State::Connected).await
-        && control.link.get() == Link::Up
+        && matches!(control.link.get(), Link::Up)
     {
         control.link.set(Link::Down(Why::Backend(state)));
         control.changed.notify();
@@ -151,15 +156,34 @@ async fn live(
     pending().await
 }
 
+/// Shows the backend our keys and waits for it to follow.
+async fn agree<C: Class>(
+    frontend: &mut Frontend,
+    keys: &[(&'static str, String)],
+) -> Result<(), Failure> {
+    frontend
+        .publish(keys, C::PUBLISH_AT)
+        .await
+        .map_err(Failure::Store)?;
+    reach::<C>(frontend, State::Connected).await?;
+    if C::PUBLISH_AT != State::Connected {
+        frontend
+            .publish(&[], State::Connected)
+            .await
+            .map_err(Failure::Store)?;
+    }
+    Ok(())
+}
+
 /// Takes leave of the backend, then takes the memory back.
-async fn finish(number: u32, mut frontend: Frontend, data: Option<Data>) {
+async fn finish<S>(name: &str, mut frontend: Frontend, shared: Option<S>) {
     part(&mut frontend).await;
     let before = page::leaked();
-    drop(data);
+    drop(shared);
     let lost = page::leaked() - before;
     if lost > 0 {
         log::warn!(
-            "vif{number}: the backend still has pages mapped: {lost} pages are lost to this guest"
+            "{name}: the backend still has pages mapped: {lost} pages are lost to this guest"
         );
     }
 }
