@@ -27,6 +27,9 @@ enum Action {
         /// Look for newer Debian packages of Xen and dom0
         #[arg(long)]
         fresh: bool,
+        /// Let its time count instructions, one a nanosecond: slower, but measurements repeat
+        #[arg(long)]
+        counting: bool,
     },
     /// Open a shell in dom0 (target/rig/share is its /share)
     Shell,
@@ -45,14 +48,24 @@ enum Action {
 /// If what was asked for can't be done.
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
     match arguments.action {
-        Action::Up { yes, fresh } => {
+        Action::Up {
+            yes,
+            fresh,
+            counting,
+        } => {
             crate::interrupt::watch()?;
-            let (rig, new) = Rig::up(Options { yes, fresh })?;
+            let options = Options {
+                yes,
+                fresh,
+                counting,
+            };
+            let (rig, new) = Rig::up(options)?;
             let (mib, guests) = rig.memory();
             let state = if new { "up" } else { "up already" };
             println!(
-                "the rig is {state}: QEMU is process {}, {mib} MiB, {guests} MiB for guests",
-                rig.pid()
+                "the rig is {state}: QEMU is process {}, {mib} MiB, {guests} MiB for guests{}",
+                rig.pid(),
+                time(&rig)
             );
         }
         Action::Shell => running()?.channel().shell()?,
@@ -70,8 +83,9 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
             Some(rig) => {
                 let (mib, guests) = rig.memory();
                 println!(
-                    "the rig is up: QEMU is process {}, {mib} MiB, {guests} MiB for guests",
-                    rig.pid()
+                    "the rig is up: QEMU is process {}, {mib} MiB, {guests} MiB for guests{}",
+                    rig.pid(),
+                    time(&rig)
                 );
                 println!(
                     "{}",
@@ -89,6 +103,14 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         },
     }
     Ok(())
+}
+
+/// What is to be known of the rig's time.
+fn time(rig: &Rig) -> &'static str {
+    match rig.counts() {
+        true => ", time counts instructions",
+        false => "",
+    }
 }
 
 fn running() -> Result<Rig> {

@@ -59,7 +59,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if !arguments.no_xen {
         let options = Options {
             yes: arguments.yes,
-            fresh: false,
+            ..Options::default()
         };
         let outcome = e2e::run(arguments.on, options, &arguments.filter)?;
         println!("{} passed, {} failed", outcome.passed, outcome.failed);

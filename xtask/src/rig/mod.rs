@@ -54,6 +54,8 @@ struct State {
     port: u16,
     token: String,
     mib: u64,
+    /// Whether its time counts instructions.
+    counting: bool,
 }
 
 /// A running rig.
@@ -74,7 +76,9 @@ pub(crate) fn folder() -> PathBuf {
 /// If they can't be downloaded.
 pub(crate) fn headers() -> Result<PathBuf> {
     fs::create_dir_all(folder())?;
-    Ok(packages::fetch(&folder(), false)?.root.join("usr/include"))
+    Ok(packages::fetch(&folder(), &packages::DOM0, false)?
+        .root
+        .join("usr/include"))
 }
 
 impl Rig {
@@ -101,15 +105,15 @@ impl Rig {
             return Ok((rig, false));
         }
         host::need(&[host::QEMU], options.yes)?;
-        let packages = packages::fetch(&dir, options.fresh)?;
+        let packages = packages::fetch(&dir, &packages::DOM0, options.fresh)?;
         let dom0 = dom0::prepare(&dir, &packages)?;
         let phase = Phase::start("booting Xen and dom0");
-        let rig = Self::boot(dir, &dom0)?;
+        let rig = Self::boot(dir, &dom0, options.counting)?;
         phase.done();
         Ok((rig, true))
     }
 
-    fn boot(dir: PathBuf, dom0: &dom0::Dom0) -> Result<Self> {
+    fn boot(dir: PathBuf, dom0: &dom0::Dom0, counting: bool) -> Result<Self> {
         let token = token()?;
         let share = dir.join("share");
         let _ = fs::remove_dir_all(&share);
@@ -118,7 +122,7 @@ impl Rig {
         fs::set_permissions(&share, fs::Permissions::from_mode(0o700))?;
         fs::write(share.join("token"), &token)?;
         let mib = qemu::memory()?;
-        let mut qemu = qemu::start(&dir, dom0, mib)?;
+        let mut qemu = qemu::start(&dir, dom0, mib, counting)?;
         let mut rig = Self {
             dir,
             state: State {
@@ -126,6 +130,7 @@ impl Rig {
                 port: 0,
                 token,
                 mib,
+                counting,
             },
         };
         let result = rig.await_dom0(&mut qemu);
@@ -193,6 +198,11 @@ impl Rig {
             self.state.mib,
             self.state.mib.saturating_sub(DOM0_MIB + XEN_MIB),
         )
+    }
+
+    /// Whether its time counts instructions.
+    pub(crate) fn counts(&self) -> bool {
+        self.state.counting
     }
 
     /// QEMU's process id.
@@ -270,6 +280,8 @@ pub(crate) struct Options {
     pub(crate) yes: bool,
     /// Look for newer packages.
     pub(crate) fresh: bool,
+    /// A new rig's time counts instructions, for measurements that repeat.
+    pub(crate) counting: bool,
 }
 
 /// 32 hexadecimal digits that nobody else knows.

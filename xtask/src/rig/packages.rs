@@ -13,8 +13,24 @@ use anyhow::{Context, Result, bail};
 use crate::sh;
 use crate::ui::Phase;
 
-/// What dom0 is made of, besides the hypervisor and the tools of its version.
-const WANTED: &[&str] = &[
+/// What to fetch: packages by name, and all that they depend on.
+#[derive(Debug)]
+pub(crate) struct Selection {
+    /// What it is, and about how much, for those who wait for it.
+    what: &'static str,
+    names: &'static [&'static str],
+    /// With the newest hypervisor there is, and the tools of its version.
+    xen: bool,
+}
+
+/// What dom0 is made of.
+pub(crate) const DOM0: Selection = Selection {
+    what: "Xen and dom0 from Debian (about 110 MB)",
+    names: DOM0_NAMES,
+    xen: true,
+};
+
+const DOM0_NAMES: &[&str] = &[
     "linux-image-amd64",
     "xenstore-utils",
     "busybox-static",
@@ -43,11 +59,11 @@ pub(crate) struct Packages {
 ///
 /// # Errors
 /// If this system has no apt, or something can't be downloaded or unpacked.
-pub(crate) fn fetch(dir: &Path, fresh: bool) -> Result<Packages> {
+pub(crate) fn fetch(dir: &Path, selection: &Selection, fresh: bool) -> Result<Packages> {
     let list = dir.join("packages.list");
     let root = dir.join("root");
     // The first line is what was wanted: a newer xtask may want more.
-    let wanted = WANTED.join(" ");
+    let wanted = selection.names.join(" ");
     if !fresh
         && root.is_dir()
         && let Ok(versions) = fs::read_to_string(&list)
@@ -64,7 +80,7 @@ pub(crate) fn fetch(dir: &Path, fresh: bool) -> Result<Packages> {
             );
         }
     }
-    let archives = download(&dir.join("apt"))?;
+    let archives = download(&dir.join("apt"), selection)?;
     let phase = Phase::start(format!("unpacking {} packages", archives.len()));
     let fresh_root = dir.join("root.new");
     remove_if_there(&fresh_root)?;
@@ -96,8 +112,8 @@ pub(crate) fn fetch(dir: &Path, fresh: bool) -> Result<Packages> {
 }
 
 /// Downloads everything that is wanted and all it depends on, and returns the package files, sorted.
-fn download(apt: &Path) -> Result<Vec<PathBuf>> {
-    let phase = Phase::start("downloading Xen and dom0 from Debian (about 110 MB)");
+fn download(apt: &Path, selection: &Selection) -> Result<Vec<PathBuf>> {
+    let phase = Phase::start(format!("downloading {}", selection.what));
     for folder in ["state/lists/partial", "cache/archives/partial"] {
         fs::create_dir_all(apt.join(folder))?;
     }
@@ -105,11 +121,16 @@ fn download(apt: &Path) -> Result<Vec<PathBuf>> {
     phase.detail("reading package lists");
     sh::output(private(apt, "apt-get").arg("update"))
         .context("apt cannot read its package lists")?;
-    let names = sh::output(private(apt, "apt-cache").args(["pkgnames", "xen-hypervisor-"]))?;
-    let version = newest_xen(&names).context(
-        "apt offers no xen-hypervisor-*-amd64 package: add Debian's `main` to its sources",
-    )?;
-    phase.detail(format!("Xen {version} and what it needs, about 110 MB"));
+    let mut names: Vec<String> = selection.names.iter().map(|&name| name.into()).collect();
+    if selection.xen {
+        let known = sh::output(private(apt, "apt-cache").args(["pkgnames", "xen-hypervisor-"]))?;
+        let version = newest_xen(&known).context(
+            "apt offers no xen-hypervisor-*-amd64 package: add Debian's `main` to its sources",
+        )?;
+        names.push(format!("xen-hypervisor-{version}-amd64"));
+        names.push(format!("xen-utils-{version}"));
+    }
+    phase.detail(names.join(" "));
     let archives = apt.join("cache/archives");
     sh::output(
         private(apt, "apt-get")
@@ -119,13 +140,9 @@ fn download(apt: &Path) -> Result<Vec<PathBuf>> {
                 "--download-only",
                 "--no-install-recommends",
             ])
-            .args([
-                format!("xen-hypervisor-{version}-amd64"),
-                format!("xen-utils-{version}"),
-            ])
-            .args(WANTED),
+            .args(&names),
     )
-    .context("apt cannot download the rig's packages")?;
+    .with_context(|| format!("apt cannot download {}", selection.what))?;
     let mut files: Vec<PathBuf> = fs::read_dir(&archives)?
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.extension().is_some_and(|extension| extension == "deb"))

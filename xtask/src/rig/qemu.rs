@@ -11,12 +11,21 @@ use super::dom0::Dom0;
 use super::{DOM0_MIB, GUESTS_MIB, XEN_MIB, qmp};
 use crate::host;
 
-/// The machine, in QEMU's words. Software emulation: it works everywhere, and everywhere alike (under KVM in a virtual
-/// machine, Xen was seen to stop at an instruction KVM can't emulate). With SMAP on, an emulated PV dom0 crashes at
-/// once: #PF in Xen's create_bounce_frame.
-const MACHINE: &str = "-name xenlet-rig -accel tcg -cpu max,-smap,-smep,-pku,-la57 -smp 2 -display none -no-reboot \
+/// The machine, in QEMU's words.
+const MACHINE: &str = "-name xenlet-rig -display none -no-reboot \
      -serial file:serial.log -fsdev local,id=share,path=share,security_model=none \
      -device virtio-9p-pci,fsdev=share,mount_tag=share -netdev user,id=net -device virtio-net-pci,netdev=net,romfile=";
+
+/// Its processors. Software emulation: it works everywhere, and everywhere alike (under KVM in a virtual machine, Xen
+/// was seen to stop at an instruction KVM can't emulate). With SMAP on, an emulated PV dom0 crashes at once: #PF in
+/// Xen's create_bounce_frame.
+const PROCESSORS: &str = "-accel tcg -cpu max,-smap,-smep,-pku,-la57 -smp 2";
+
+/// One processor whose every instruction takes a nanosecond of the machine's time, however long it takes here, and
+/// that loses no time when it has nothing to do. Each round of a REP counts as an instruction: without ERMS and FSRM,
+/// nobody copies by those.
+const COUNTED: &str = "-accel tcg,thread=single -icount shift=0,sleep=off \
+     -cpu max,-smap,-smep,-pku,-la57,-erms,-fsrm -smp 1";
 
 /// Xen's command line, before dom0's memory.
 const XEN: &str = "console=com1 com1=115200,8n1 loglvl=info guest_loglvl=all bootscrub=0";
@@ -24,17 +33,18 @@ const XEN: &str = "console=com1 com1=115200,8n1 loglvl=info guest_loglvl=all boo
 /// dom0's command line.
 const LINUX: &str = "console=hvc0 earlyprintk=xen loglevel=6 panic=1";
 
-/// Starts QEMU in the rig's folder `dir`, detached from this terminal.
+/// Starts QEMU in the rig's folder `dir`, detached from this terminal; `counting` makes time count instructions.
 ///
 /// # Errors
 /// If it can't be started.
-pub(super) fn start(dir: &Path, dom0: &Dom0, mib: u64) -> Result<Child> {
+pub(super) fn start(dir: &Path, dom0: &Dom0, mib: u64, counting: bool) -> Result<Child> {
     // Paths are relative to the folder: a comma in the project's own path would end an option.
     let inside = |path: &Path| path.strip_prefix(dir).unwrap_or(path).display().to_string();
     let log = File::create(dir.join("qemu.log"))?;
     Command::new(host::QEMU.program)
         .current_dir(dir)
         .args(MACHINE.split_whitespace())
+        .args(if counting { COUNTED } else { PROCESSORS }.split_whitespace())
         .args(["-m", &mib.to_string()])
         .args(["-qmp", &format!("unix:{},server=on,wait=off", qmp::SOCKET)])
         .args(["-kernel", &inside(&dom0.xen)])
