@@ -18,6 +18,9 @@
 //! }
 //! ```
 //!
+//! A [`Service`] is all that on the network: it accepts connections, as many as memory allows, and has a [`Handler`]
+//! answer their requests.
+//!
 //! What is refused rather than guessed at: both `Content-Length` and `Transfer-Encoding`, more than one of either's
 //! value, a transfer coding other than `chunked`, folded header lines, white space before a colon, bare CR or LF, a
 //! missing or second `Host`. Such a request is answered once and the connection ends, because where the next request
@@ -42,6 +45,7 @@ mod range;
 mod request;
 mod sender;
 mod server;
+mod service;
 mod status;
 mod stop;
 mod target;
@@ -55,4 +59,5 @@ pub use range::ByteRange;
 pub use request::{Method, Request};
 pub use sender::Sender;
 pub use server::{Clock, Counters, Limits, Server};
+pub use service::{Handler, KernelClock, Service};
 pub use status::Status;

@@ -12,13 +12,14 @@
 extern crate alloc;
 
 mod crash;
-mod service;
+mod pages;
 mod site;
 mod status;
 
-pub use service::Service;
+pub use pages::Pages;
 
 use xenlet_fs_static::Tree;
+use xenlet_http::Service;
 use xenlet_kernel::{cmdline, run, timeline};
 use xenlet_net::{Error, TcpListener};
 
@@ -40,6 +41,6 @@ pub async fn run() -> Result<(), Error> {
     let listener = TcpListener::bind(PORT).await?;
     timeline::mark("listening");
     log::info!(target: "httpd", "serving {} files, {} bytes, on port {PORT}", SITE.files().len(), SITE.content_bytes());
-    Service::new(&SITE).serve(listener).await;
+    Service::new(Pages(&SITE)).serve(listener).await;
     Ok(())
 }

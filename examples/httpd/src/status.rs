@@ -3,12 +3,11 @@
 //! The page carries the facts of the moment it was sent, and its script fetches new ones each second. It brings its
 //! style with it, so that it looks the same beside any site.
 
-use crate::service::KernelClock;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use embedded_io_async::{Read, Write};
 use serde::Serialize;
-use xenlet_http::{Error, Exchange, Server, Status};
+use xenlet_http::{Error, Exchange, KernelClock, Server, Status};
 use xenlet_kernel::{memory, timeline};
 
 /// Facts change all the time: nobody is to keep them.

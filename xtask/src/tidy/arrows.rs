@@ -13,7 +13,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("xenlet-netfront", &["xenlet-kernel"]),
     ("xenlet-blkfront", &["xenlet-kernel"]),
     ("xenlet-net", &["xenlet-netfront", "xenlet-kernel"]),
-    ("xenlet-http", &["xenlet-kernel"]),
+    ("xenlet-http", &["xenlet-net", "xenlet-kernel"]),
     ("xenlet-storage", &["xenlet-blkfront", "xenlet-kernel"]),
 ];
 

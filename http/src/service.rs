@@ -1,6 +1,6 @@
-//! The accept loop, and what one connection does.
+//! A server on the network: the accept loop, and what one connection does.
 
-use crate::{site, status};
+use crate::{Clock, Connection, Error, Exchange, Limits, Server, Status};
 use alloc::rc::Rc;
 use core::cell::Cell;
 use core::future::{Future, poll_fn};
@@ -8,8 +8,6 @@ use core::pin::pin;
 use core::task::Poll;
 use core::time::Duration;
 use embedded_io_async::{Read, Write};
-use xenlet_fs_static::Tree;
-use xenlet_http::{Clock, Connection, Exchange, Limits, Method, PLAIN_TEXT, Server, Status};
 use xenlet_kernel::run::{self, Notify};
 use xenlet_kernel::{memory, shutdown, time};
 use xenlet_net::{TcpListener, TcpStream};
@@ -24,9 +22,23 @@ const RESERVE: usize = 64 * 1024;
 /// How long to wait for memory before looking again.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// A site and those who read it.
-pub struct Service {
-    tree: &'static Tree,
+/// What an application does with requests.
+pub trait Handler: 'static {
+    /// Answers one request that came to `server`.
+    ///
+    /// # Errors
+    ///
+    /// Those of the exchange: they end the connection.
+    fn answer<S: Read + Write>(
+        &self,
+        exchange: Exchange<'_, '_, S, KernelClock>,
+        server: &Server<KernelClock>,
+    ) -> impl Future<Output = Result<(), Error<S::Error>>>;
+}
+
+/// A handler and those who ask it.
+pub struct Service<H> {
+    handler: H,
     server: Server<KernelClock>,
     /// How many connections there may be; more wait in the listener's backlog.
     max_connections: usize,
@@ -36,16 +48,16 @@ pub struct Service {
     ended: Notify,
 }
 
-impl Service {
-    /// A service of `tree` without connections. How many it takes depends on the memory that is free now.
-    pub fn new(tree: &'static Tree) -> Rc<Self> {
+impl<H: Handler> Service<H> {
+    /// A service without connections. How many it takes depends on the memory that is free now.
+    pub fn new(handler: H) -> Rc<Self> {
         let max_connections = match memory::stats() {
             Some(stats) => (stats.free / 2 / CONNECTION_BYTES).clamp(64, 10_000),
             None => 10_000,
         };
         let server = Server::new(KernelClock, Limits::default());
         Rc::new(Self {
-            tree,
+            handler,
             server,
             max_connections,
             open: Cell::new(0),
@@ -62,7 +74,7 @@ impl Service {
                 Ok(stream) => stream,
                 // The host's, where its sockets are used: it may be out of them for a moment.
                 Err(error) => {
-                    log::warn!(target: "httpd", "cannot accept a connection: {error}");
+                    log::warn!(target: "http", "cannot accept a connection: {error}");
                     time::sleep(PAUSE).await;
                     continue;
                 }
@@ -78,7 +90,7 @@ impl Service {
             run::yield_now().await;
         }
         drop(listener);
-        log::info!(target: "httpd", "finishing {} connections", self.open.get());
+        log::info!(target: "http", "finishing {} connections", self.open.get());
         self.server.stop();
         while self.open.get() > 0 {
             self.ended.notified().await;
@@ -102,8 +114,8 @@ impl Service {
     async fn connection(&self, stream: TcpStream) {
         let mut connection = self.server.connection(&stream);
         if let Err(error) = self.exchanges(&mut connection).await {
-            log::debug!(target: "httpd", "{error}");
-            if matches!(error, xenlet_http::Error::Stalled) {
+            log::debug!(target: "http", "{error}");
+            if matches!(error, Error::Stalled) {
                 // Who took nothing for so long will not take the rest: its memory is wanted by others.
                 return stream.abort();
             }
@@ -116,41 +128,16 @@ impl Service {
     async fn exchanges<S: Read + Write>(
         &self,
         connection: &mut Connection<'_, S, KernelClock>,
-    ) -> Result<(), xenlet_http::Error<S::Error>> {
+    ) -> Result<(), Error<S::Error>> {
         while let Some(exchange) = connection.next().await? {
-            self.answer(exchange).await?;
+            if is_short_of_memory() {
+                let why = "This guest is short of memory.";
+                exchange.refuse(Status::SERVICE_UNAVAILABLE, why).await?;
+            } else {
+                self.handler.answer(exchange, &self.server).await?;
+            }
         }
         Ok(())
-    }
-
-    async fn answer<S: Read + Write>(
-        &self,
-        exchange: Exchange<'_, '_, S, KernelClock>,
-    ) -> Result<(), xenlet_http::Error<S::Error>> {
-        if is_short_of_memory() {
-            return exchange
-                .refuse(
-                    Status::SERVICE_UNAVAILABLE,
-                    "This guest is short of memory.",
-                )
-                .await;
-        }
-        let request = exchange.request();
-        if !matches!(request.method(), Method::Get | Method::Head) {
-            let fields = [("Allow", "GET, HEAD"), PLAIN_TEXT];
-            return exchange
-                .respond(
-                    Status::METHOD_NOT_ALLOWED,
-                    &fields,
-                    b"Pages here can only be read.\n",
-                )
-                .await;
-        }
-        match request.path() {
-            "/status" => status::page(exchange, &self.server).await,
-            "/status.json" => status::json(exchange, &self.server).await,
-            _ => site::answer(self.tree, exchange).await,
-        }
     }
 }
 
@@ -160,7 +147,7 @@ fn is_short_of_memory() -> bool {
 }
 
 /// The kernel's time.
-pub(crate) struct KernelClock;
+pub struct KernelClock;
 
 impl Clock for KernelClock {
     fn wall(&self) -> Option<Duration> {
@@ -183,6 +170,3 @@ async fn unless<F: Future>(mut first: impl Future + Unpin, future: F) -> Option<
     })
     .await
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,13 +1,14 @@
 //! The end of a service, with a client on the other machine.
 #![cfg(not(any(xenlet = "xen", xenlet = "unix")))]
 
-use super::Service;
+use super::Pages;
 use crate::SITE;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use embedded_io_async::{Read, Write};
 use std::format;
+use xenlet_http::Service;
 use xenlet_kernel::hosted::{self, Config, store};
 use xenlet_kernel::run::spawn;
 use xenlet_kernel::shutdown::Reason;
@@ -38,7 +39,7 @@ fn end_during(requests: Vec<u8>, closes: bool) -> (usize, Duration) {
             xenlet_kernel::shutdown::requested().await;
             now()
         });
-        Service::new(&SITE).serve(listener).await;
+        Service::new(Pages(&SITE)).serve(listener).await;
         now().since(asked.await)
     });
     assert_eq!(ended.reason, Reason::Poweroff);

@@ -1,0 +1,34 @@
+//! What httpd answers.
+
+use crate::{site, status};
+use embedded_io_async::{Read, Write};
+use xenlet_fs_static::Tree;
+use xenlet_http::{Error, Exchange, Handler, KernelClock, Method, PLAIN_TEXT, Server, Status};
+
+/// The pages of a site, and `/status`.
+pub struct Pages(pub &'static Tree);
+
+impl Handler for Pages {
+    async fn answer<S: Read + Write>(
+        &self,
+        exchange: Exchange<'_, '_, S, KernelClock>,
+        server: &Server<KernelClock>,
+    ) -> Result<(), Error<S::Error>> {
+        let request = exchange.request();
+        if !matches!(request.method(), Method::Get | Method::Head) {
+            let fields = [("Allow", "GET, HEAD"), PLAIN_TEXT];
+            let why = b"Pages here can only be read.\n";
+            return exchange
+                .respond(Status::METHOD_NOT_ALLOWED, &fields, why)
+                .await;
+        }
+        match request.path() {
+            "/status" => status::page(exchange, server).await,
+            "/status.json" => status::json(exchange, server).await,
+            _ => site::answer(self.0, exchange).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
