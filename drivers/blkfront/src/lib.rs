@@ -13,6 +13,8 @@
 extern crate alloc;
 
 mod block;
+#[cfg(not(any(xenlet = "xen", xenlet = "unix")))]
+pub mod hosted;
 #[cfg(not(xenlet = "unix"))]
 pub mod proto;
 
