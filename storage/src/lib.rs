@@ -14,6 +14,7 @@ extern crate alloc;
 
 #[cfg(not(xenlet = "xen"))]
 mod file;
+pub mod files;
 pub mod store;
 
 #[cfg(not(xenlet = "xen"))]
