@@ -211,10 +211,14 @@ impl<C: Class> Device<C> {
         self.shared.as_mut()
     }
 
-    /// The value of the backend's key `key`; `None` when it is missing or is not a `T`.
-    pub async fn offer<T: core::str::FromStr>(&self, key: &str) -> Option<T> {
+    /// The value of the backend's key `key`; `None` when it is missing or is not a `T`. The request goes out with the
+    /// call.
+    pub fn offer<T: core::str::FromStr>(
+        &self,
+        key: &str,
+    ) -> impl Future<Output = Option<T>> + use<T, C> {
         let answer = xenstore::read(&format!("{}/{key}", self.backend));
-        answer.await.ok()?.parse().ok()
+        async move { answer.await.ok()?.parse().ok() }
     }
 
     /// Takes the device down for a lie, with one line in the log.
