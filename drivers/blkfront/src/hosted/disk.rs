@@ -55,7 +55,7 @@ impl MediumDisk {
             let done = {
                 let request = request(&mut bytes);
                 let mut fates = shared.fates.borrow_mut();
-                fates.perform(&shared.medium, request)
+                fates.perform(&shared.medium, request, None)
             };
             let Some(done) = done else {
                 return pending().await;

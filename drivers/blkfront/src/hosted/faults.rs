@@ -15,6 +15,10 @@ pub enum Kind {
     Flush,
     /// Forget what is there.
     Discard,
+    /// What of these came with its segments in pages of their own: it counts as both.
+    Indirect,
+    /// A barrier's flush: it counts as both.
+    Barrier,
 }
 
 /// A request, by how many were done before it.
@@ -70,7 +74,8 @@ pub(super) struct Fates {
     faults: Faults,
     pub(super) dice: Dice,
     /// Requests of each kind so far.
-    seen: [u64; 4],
+    seen: [u64; 6],
+    all: u64,
 }
 
 impl Fates {
@@ -78,37 +83,45 @@ impl Fates {
         Self {
             dice: Dice::new(faults.seed),
             faults,
-            seen: [0; 4],
+            seen: [0; 6],
+            all: 0,
         }
     }
 
-    /// Of the next request.
-    pub(super) fn next(&mut self, kind: Kind) -> Fate {
-        let all: u64 = self.seen.iter().sum();
-        let same = self.seen[kind as usize];
-        self.seen[kind as usize] += 1;
+    /// Of the next request, which is of these kinds.
+    fn next(&mut self, kinds: &[Kind]) -> Fate {
+        let all = self.all;
         let now = |nth: Option<Nth>| {
             nth.is_some_and(|nth| match nth.kind {
                 None => nth.number == all,
-                Some(of) => of == kind && nth.number == same,
+                Some(of) => kinds.contains(&of) && nth.number == self.seen[of as usize],
             })
         };
-        if now(self.faults.cut) {
+        let (cut, fail) = (now(self.faults.cut), now(self.faults.fail));
+        self.all += 1;
+        for kind in kinds {
+            self.seen[*kind as usize] += 1;
+        }
+        if cut {
             Fate::Cut
-        } else if now(self.faults.fail) || self.dice.one_in(self.faults.fail_one_in) {
+        } else if fail || self.dice.one_in(self.faults.fail_one_in) {
             Fate::Failed
         } else {
             Fate::Done
         }
     }
 
-    /// Does a request on `medium` as its fate has it. `None` when the power was cut meanwhile: nobody is told.
+    /// Does a request, which is `besides` of another kind too, on `medium` as its fate has it. `None` when the power was cut meanwhile: nobody is told.
     pub(super) fn perform(
         &mut self,
         medium: &Medium,
         request: Request<'_>,
+        besides: Option<Kind>,
     ) -> Option<Result<(), IoError>> {
-        let fate = self.next(request.kind());
+        let fate = match besides {
+            None => self.next(&[request.kind()]),
+            Some(besides) => self.next(&[request.kind(), besides]),
+        };
         if fate == Fate::Failed {
             match request {
                 Request::Read(_, into) => self.dice.fill(into),

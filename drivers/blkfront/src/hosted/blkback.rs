@@ -1,0 +1,185 @@
+//! The state machine of the backend's half, as Linux's `xen-blkback/xenbus.c` has it.
+
+use super::config::Config;
+use super::faults::Fates;
+use super::medium::Medium;
+use super::queue::Queue;
+use xenlet_kernel::hosted::store;
+use xenlet_kernel::time::Instant;
+use xenlet_kernel::xenbus::State;
+
+/// What a blkback has seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Reads, done or failed.
+    pub reads: u64,
+    /// Writes.
+    pub writes: u64,
+    /// Flushes.
+    pub flushes: u64,
+    /// Barriers, with or without something to write.
+    pub barriers: u64,
+    /// Discards.
+    pub discards: u64,
+    /// Reads and writes that were indirect.
+    pub indirect: u64,
+    /// Segments of all of them.
+    pub segments: u64,
+    /// Requests that were answered with an error.
+    pub failed: u64,
+    /// Pages that were mapped.
+    pub mapped: u64,
+    /// Pages that are kept mapped from one request to another.
+    pub persistent: usize,
+    /// The most requests that were in flight at once.
+    pub deepest: usize,
+    /// Events from the guest.
+    pub events: u64,
+    /// Events sent to the guest.
+    pub notified: u64,
+}
+
+pub(crate) struct Blkback {
+    config: Config,
+    medium: Medium,
+    fates: Fates,
+    queue: Option<Queue>,
+    state: State,
+    /// The change of xenstore that was last looked at.
+    seen: u64,
+    /// Cuts of the medium before it was attached: with one more the host is dark.
+    cuts: u64,
+    /// Steps of connecting that are done.
+    steps: u32,
+    /// The toolstack wants the disk gone.
+    detaching: bool,
+    gone: bool,
+    counts: Counts,
+}
+
+impl Blkback {
+    pub(super) fn new(config: Config, medium: Medium) -> Self {
+        Self {
+            fates: Fates::new(config.faults),
+            cuts: medium.cuts(),
+            config,
+            medium,
+            queue: None,
+            state: State::Initialising,
+            seen: 0,
+            steps: 0,
+            detaching: false,
+            gone: false,
+            counts: Counts::default(),
+        }
+    }
+
+    pub(super) fn state(&self) -> State {
+        self.state
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    pub(super) fn detach(&mut self) {
+        if !self.gone {
+            self.detaching = true;
+            self.config.write_back("online", "0");
+            self.config.write_back("state", State::Closing.text());
+        }
+    }
+
+    pub(super) fn vanish(&mut self) {
+        self.queue = None;
+        self.gone = true;
+        store::remove(&self.config.back());
+    }
+
+    pub(super) fn poll(&mut self) -> bool {
+        if self.gone || self.is_dark() {
+            return false;
+        }
+        let mut progress = false;
+        if store::generation() != self.seen {
+            progress = self.follow();
+            self.seen = store::generation();
+        }
+        if let Some(queue) = self.queue.as_mut() {
+            progress |= queue.poll(&self.medium, &mut self.fates, &mut self.counts);
+        }
+        progress
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.queue
+            .as_ref()
+            .filter(|_| !self.is_dark())?
+            .next_deadline()
+    }
+
+    /// Whether the power was cut.
+    fn is_dark(&self) -> bool {
+        self.medium.cuts() != self.cuts
+    }
+
+    /// Goes where the frontend's state says. True if that is somewhere else.
+    fn follow(&mut self) -> bool {
+        let ours = self.state;
+        let front = self.config.front_key("state");
+        match front.as_deref().map_or(State::Unknown, State::from_text) {
+            State::Initialising
+                if !self.detaching
+                    && matches!(self.state, State::Initialising | State::Closed)
+                    && self.step() =>
+            {
+                self.config.write_offers(self.medium.geometry());
+                self.switch(State::InitWait);
+            }
+            State::Initialised | State::Connected if self.state == State::InitWait => {
+                if !self.step() {
+                    return false;
+                }
+                self.queue = Some(Queue::open(&self.config, self.medium.geometry()));
+                if self.step() {
+                    self.config.write_disk(self.medium.geometry());
+                    self.switch(State::Connected);
+                }
+            }
+            // What is mapped stays so until the guest is at `Closed`.
+            State::Closing if self.state != State::Closed => self.switch(State::Closing),
+            State::Closed | State::Unknown => {
+                if let Some(mut queue) = self.queue.take() {
+                    queue.drain(&self.medium, &mut self.fates, &mut self.counts);
+                }
+                self.counts.persistent = 0;
+                self.switch(State::Closed);
+                if self.detaching {
+                    store::remove(&self.config.front());
+                    store::remove(&self.config.back());
+                    self.gone = true;
+                }
+            }
+            _ => {}
+        }
+        self.state != ours
+    }
+
+    /// Goes on with connecting; false if the power is cut here.
+    fn step(&mut self) -> bool {
+        let now = self.steps;
+        self.steps += 1;
+        if self.config.cut_connecting == Some(now) {
+            self.medium.cut(self.fates.dice.throw());
+            return false;
+        }
+        true
+    }
+
+    fn switch(&mut self, state: State) {
+        if self.state != state {
+            self.state = state;
+            self.config.write_back("state", state.text());
+        }
+    }
+}
