@@ -16,7 +16,7 @@ use crate::image::{self, Image};
 use crate::interrupt;
 use crate::project::Target;
 use crate::rig::Options;
-use crate::xen::{self, Guest, On, Settings, Xen};
+use crate::xen::{self, Disk, Guest, On, Settings, Xen};
 
 /// `cargo xtask run …`
 #[derive(Debug, Args)]
@@ -24,6 +24,7 @@ use crate::xen::{self, Guest, On, Settings, Xen};
   cargo xtask run
   cargo xtask run --site ~/my-site --memory 8
   cargo xtask run --extra 'ip=10.0.2.50/24 gw=10.0.2.2 log=debug'
+  cargo xtask run --app queue --disk data.img
   cargo xtask run --target unix
 
 Ctrl-C shuts the guest down; a second one destroys it.")]
@@ -46,6 +47,9 @@ pub(crate) struct Arguments {
     /// The guest's command line
     #[arg(long, value_name = "WORDS", allow_hyphen_values = true)]
     extra: Option<String>,
+    /// A disk: a file, or one that can't be written with `,ro` after it (repeat it for more disks)
+    #[arg(long = "disk", value_name = "FILE[,ro]")]
+    disks: Vec<Disk>,
     /// Which Xen
     #[arg(long, value_enum, default_value_t)]
     on: On,
@@ -63,6 +67,7 @@ const SIGINT: i32 = 2;
 /// # Errors
 /// If it doesn't build, the Xen doesn't come up, or the guest crashes.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    arguments.disks.iter().try_for_each(Disk::check)?;
     if arguments.target == Target::Xen {
         Xen::check(arguments.on, arguments.yes)?;
     }
@@ -87,6 +92,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 fn run_program(arguments: &Arguments, image: &Image) -> Result<()> {
     let mut program = Command::new(image.program());
     program.arg(format!("forward={GUEST_PORT}:{}", arguments.port));
+    for (number, disk) in arguments.disks.iter().enumerate() {
+        program.arg(disk.word(number)?);
+    }
     program.args(
         arguments
             .extra
@@ -109,6 +117,7 @@ fn run_guest(arguments: &Arguments, image: &Image, xen: &Xen) -> Result<()> {
     let settings = Settings {
         memory: arguments.memory,
         extra: arguments.extra.clone(),
+        disks: arguments.disks.clone(),
         ..Settings::default()
     };
     let mut guest = Guest::create(xen, image, &settings)?;
@@ -123,6 +132,7 @@ fn run_guest(arguments: &Arguments, image: &Image, xen: &Xen) -> Result<()> {
     }
     forward.end()?;
     result?;
+    xen.unplug(&guest.name)?;
     if let Some(report) = guest.report() {
         // Xen may have said why.
         eprintln!("{}", symbolize(&report, &image.debug()).unwrap_or(report));

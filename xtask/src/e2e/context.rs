@@ -143,6 +143,7 @@ impl<'x> Context<'x> {
         for guest in self.guests.drain(..) {
             // It may be gone already: some tests are about that.
             let _ = guest.xl("destroy");
+            let _ = self.xen.unplug(&guest.name);
         }
         for port in self.ports.drain(..) {
             let _ = self.xen.unforward(port);

@@ -26,6 +26,11 @@ vcpus = 1
 # 'bridge=xenbr0,mac=00:16:3e:00:00:01'; without one, xl makes one up.
 vif = [ 'bridge=xenbr0' ]
 
+# Disks, one entry each: a file or a block device of the host (here found from /), and what the guest sees it as.
+# disk = [ 'format=raw,vdev=xvda,access=rw,target=/srv/data.img' ]
+# A second one would be xvdb; access=ro makes one that can't be written. `cargo xtask disk create` makes such a file.
+disk = [ ]
+
 # The guest's command line. Empty: the address comes by DHCP. A static one:
 # extra = "ip=192.0.2.10/24 gw=192.0.2.1 dns=192.0.2.1"
 # and log=debug makes the console talkative.

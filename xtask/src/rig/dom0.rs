@@ -15,6 +15,7 @@ use crate::ui::Phase;
 const INIT: &str = include_str!("dom0/init.sh");
 const SERVE: &str = include_str!("dom0/serve.sh");
 const SHELL: &str = include_str!("dom0/shell.sh");
+const BLOCK: &str = include_str!("dom0/block.sh");
 const VIF: &str = include_str!("dom0/vif.sh");
 const XL_CONF: &str = "vif.default.script=\"/usr/lib/xenlet/vif\"\n";
 
@@ -26,7 +27,7 @@ const PROGRAMS: &str = "busybox bash stat flock losetup ip bridge socat curl wrk
 
 /// Kernel modules by name; what they depend on comes with them.
 const MODULES: &str = "xen-evtchn xen-gntdev xen-gntalloc xen-privcmd xenfs xen-netback xen-blkback loop \
-     bridge tun virtio_pci virtio_net 9p 9pnet_virtio";
+     bridge tun virtio_pci virtio_net virtio_scsi sd_mod crc32c_generic ext4 9p 9pnet_virtio";
 
 /// What QEMU boots: the hypervisor, dom0's kernel, dom0's initramfs.
 #[derive(Debug)]
@@ -46,6 +47,7 @@ pub(crate) fn prepare(dir: &Path, packages: &Packages) -> Result<Dom0> {
         INIT,
         SERVE,
         SHELL,
+        BLOCK,
         VIF,
         XL_CONF,
         PROGRAMS,
@@ -107,6 +109,7 @@ fn tree(root: &Path) -> Result<Tree> {
     gather.add("init", script(INIT));
     gather.add("usr/lib/xenlet/serve", script(SERVE));
     gather.add("usr/lib/xenlet/shell", script(SHELL));
+    gather.add("usr/lib/xenlet/block", script(BLOCK));
     gather.add("usr/lib/xenlet/vif", script(VIF));
     gather.folder("etc/xen")?;
     gather.add("etc/xen/xl.conf", text(XL_CONF));

@@ -15,6 +15,7 @@
 mod channel;
 mod cpio;
 mod dom0;
+mod drive;
 mod elf;
 mod gather;
 mod packages;
@@ -33,6 +34,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::channel::{Channel, Done};
+pub(crate) use self::drive::Drive;
 use crate::ui::Phase;
 use crate::{host, interrupt, project, sh};
 

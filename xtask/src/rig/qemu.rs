@@ -14,7 +14,8 @@ use crate::host;
 /// The machine, in QEMU's words.
 const MACHINE: &str = "-name xenlet-rig -display none -no-reboot \
      -serial file:serial.log -fsdev local,id=share,path=share,security_model=none \
-     -device virtio-9p-pci,fsdev=share,mount_tag=share -netdev user,id=net -device virtio-net-pci,netdev=net,romfile=";
+     -device virtio-9p-pci,fsdev=share,mount_tag=share -netdev user,id=net -device virtio-net-pci,netdev=net,romfile= \
+     -device virtio-scsi-pci,id=scsi";
 
 /// Its processors. Software emulation: it works everywhere, and everywhere alike (under KVM in a virtual machine, Xen
 /// was seen to stop at an instruction KVM can't emulate). With SMAP on, an emulated PV dom0 crashes at once: #PF in

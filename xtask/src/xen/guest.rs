@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use super::console::{self, Console};
-use super::{Dom0, Xen, as_root};
+use super::{Disk, Dom0, Xen, as_root};
 use crate::image::Image;
 use crate::interrupt;
 
@@ -26,13 +26,16 @@ pub(crate) struct Settings {
     pub(crate) extra: Option<String>,
     /// No network interface at all.
     pub(crate) no_vif: bool,
+    /// Its disks, in order.
+    pub(crate) disks: Vec<Disk>,
     /// A crashed guest stays, to be looked at.
     pub(crate) preserve: bool,
 }
 
 impl Settings {
-    /// The words for `xl create`, in its own syntax; `xl` makes up a hardware address if there is none. Quotes can't be escaped in it, hence the error.
-    fn words(&self, name: &str, mac: Option<&str>) -> Result<String> {
+    /// The words for `xl create`, in its own syntax; `xl` makes up a hardware address if there is none; `disks` are in
+    /// its words already. Quotes can't be escaped in it, hence the error.
+    fn words(&self, name: &str, mac: Option<&str>, disks: &[String]) -> Result<String> {
         let mut words = format!(" 'name=\"{name}\"'");
         if let Some(memory) = self.memory {
             words += &format!(" 'memory={memory}'");
@@ -49,6 +52,9 @@ impl Settings {
             words += " 'vif=[]'";
         } else if let Some(mac) = mac {
             words += &format!(" 'vif=[\"bridge=xenbr0,mac={mac}\"]'");
+        }
+        if !disks.is_empty() {
+            words += &format!(" 'disk=[\"{}\"]'", disks.join("\",\""));
         }
         if self.preserve {
             words += " 'on_crash=\"preserve\"'";
@@ -75,7 +81,6 @@ impl Guest {
     pub(crate) fn create(xen: &Xen, image: &Image, settings: &Settings) -> Result<Self> {
         let name = settings.name.clone().unwrap_or_else(|| image.name.clone());
         let mac = matches!(xen, Xen::Rig(_)).then(|| hardware_address(&name));
-        let words = settings.words(&name, mac.as_deref())?;
         let (here, there) = xen.images();
         let (here, there) = (here.join(&name), format!("{there}/{name}"));
         fs::create_dir_all(&here)?;
@@ -84,6 +89,8 @@ impl Guest {
             fs::copy(&file, &to)
                 .with_context(|| format!("cannot copy {} to {}", file.display(), to.display()))?;
         }
+        let disks = xen.plug(&name, &settings.disks)?;
+        let words = settings.words(&name, mac.as_deref(), &disks)?;
         let log = xen.console_file(&name);
         let console = Console::new(log.clone());
         let dom0 = xen.dom0();
@@ -302,8 +309,10 @@ mod tests {
             ..Settings::default()
         };
         assert_eq!(
-            settings.words("a", Some("m")).unwrap(),
-            " 'name=\"a\"' 'memory=8' 'extra=\"log=debug\"' 'vif=[]'"
+            settings
+                .words("a", Some("m"), &["x".into(), "y".into()])
+                .unwrap(),
+            " 'name=\"a\"' 'memory=8' 'extra=\"log=debug\"' 'vif=[]' 'disk=[\"x\",\"y\"]'"
         );
     }
 
@@ -322,7 +331,7 @@ mod tests {
         };
         assert!(
             settings
-                .words("a", None)
+                .words("a", None, &[])
                 .unwrap_err()
                 .to_string()
                 .contains("a'b")

@@ -1,6 +1,7 @@
 //! A Xen to start guests on: the rig's, or this very machine's.
 
 mod console;
+mod disk;
 mod guest;
 
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
 pub(crate) use self::console::address;
+pub(crate) use self::disk::Disk;
 pub(crate) use self::guest::{Guest, Settings};
 use crate::rig::{Channel, Done, Options, Rig};
 use crate::sh;
@@ -35,6 +37,9 @@ pub(crate) enum Xen {
 
 /// `xl` answers within this even where it is emulated on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(180);
+
+/// The rig's own script for disks.
+const BLOCK: &str = "/usr/lib/xenlet/block";
 
 /// Runs scripts in dom0. Can be cloned and taken to another thread.
 #[derive(Clone, Debug)]
@@ -119,6 +124,48 @@ impl Xen {
     pub(crate) fn unforward(&self, port: u16) -> Result<()> {
         match self {
             Self::Rig(rig) => rig.unforward(port),
+            Self::Local => Ok(()),
+        }
+    }
+
+    /// Makes files disks that dom0 can give to the guest `owner`; returns each in xl's words. Those it had before, of a
+    /// run that was cut short, are taken away.
+    ///
+    /// # Errors
+    /// If a file can't be opened, or is in use by another guest.
+    fn plug(&self, owner: &str, disks: &[Disk]) -> Result<Vec<String>> {
+        let (script, targets) = match self {
+            Self::Rig(rig) => {
+                let running = format!("xl domid '{owner}' >/dev/null 2>&1");
+                if !disks.is_empty() && self.dom0().try_run(&running, PATIENCE)?.status == 0 {
+                    bail!("the guest {owner} is there already: end it with `xl shutdown {owner}`");
+                }
+                rig.unplug(owner)?;
+                let drives: Vec<_> = disks.iter().map(Disk::drive).collect();
+                let devices = rig.plug(owner, &drives)?;
+                (
+                    Some(BLOCK),
+                    devices.into_iter().map(PathBuf::from).collect(),
+                )
+            }
+            Self::Local => {
+                let files = disks.iter().map(|disk| disk.file.canonicalize());
+                (None, files.collect::<Result<Vec<_>, _>>()?)
+            }
+        };
+        let words = disks.iter().zip(&targets).enumerate();
+        words
+            .map(|(number, (disk, target))| disk.specification(number, script, target))
+            .collect()
+    }
+
+    /// Takes the disks of a guest that is gone away: from here on their files hold what it wrote, and are free.
+    ///
+    /// # Errors
+    /// If QEMU can't be reached.
+    pub(crate) fn unplug(&self, owner: &str) -> Result<()> {
+        match self {
+            Self::Rig(rig) => rig.unplug(owner),
             Self::Local => Ok(()),
         }
     }
