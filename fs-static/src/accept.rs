@@ -1,6 +1,7 @@
 //! `Accept-Encoding` (RFC 9110 §12.5.3).
 
 use crate::Coding;
+use core::cmp::Reverse;
 
 /// What a client says about content codings.
 ///
@@ -52,6 +53,17 @@ impl Accept {
             *slot = Some(weight);
         }
         self
+    }
+
+    /// Chooses from `variants`, each with its coding and size, the one that is liked best, and of those that are liked
+    /// equally, the smallest. `None` when all of them are refused.
+    pub fn choose<T>(self, variants: impl Iterator<Item = (Coding, u64, T)>) -> Option<T> {
+        variants
+            .filter_map(|(coding, size, variant)| {
+                Some((self.preference(coding)?, Reverse(size), variant))
+            })
+            .max_by_key(|&(preference, size, _)| (preference, size))
+            .map(|(_, _, variant)| variant)
     }
 
     /// How much `coding` is liked, more is better; `None` if it must not be used.

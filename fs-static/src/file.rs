@@ -1,7 +1,6 @@
 //! A file and the ways it can be sent.
 
 use crate::Accept;
-use core::cmp::Reverse;
 
 /// A content coding (RFC 9110 §8.4.1) that variants are made in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +21,12 @@ impl Coding {
             Coding::Gzip => "gzip",
             Coding::Brotli => "br",
         }
+    }
+
+    /// The coding of that name.
+    pub fn from_token(token: &str) -> Option<Coding> {
+        let all = [Coding::Identity, Coding::Gzip, Coding::Brotli];
+        all.into_iter().find(|coding| coding.token() == token)
     }
 }
 
@@ -171,16 +176,10 @@ impl File {
     /// `None` when it refuses all of them, which takes an explicit `identity;q=0` or `*;q=0`: the server may
     /// then answer 406, or send [`identity`](File::identity) all the same (RFC 9110 §12.5.3).
     pub fn negotiate(&self, accept: Accept) -> Option<&Variant> {
-        self.variants()
-            .filter_map(|variant| {
-                Some((
-                    accept.preference(variant.coding)?,
-                    Reverse(variant.body.len()),
-                    variant,
-                ))
-            })
-            .max_by_key(|&(preference, size, _)| (preference, size))
-            .map(|(_, _, variant)| variant)
+        accept.choose(
+            self.variants()
+                .map(|variant| (variant.coding, variant.body.len() as u64, variant)),
+        )
     }
 }
 

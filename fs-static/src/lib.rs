@@ -36,6 +36,11 @@
 //! CRLF, *without* the empty line that ends a head: the server adds `Date`, `Connection` and that line. It is
 //! laid out so that the other responses are made from its tail ([`Variant`] draws it). There is no
 //! `Last-Modified`: it would make the image depend on when files were copied, and the entity tags are strong.
+//!
+//! # From a disk
+//!
+//! The same site can lie on a disk instead. [`index`] is what is then known of its files beforehand, and [`Head`] makes
+//! of it the same heads, byte for byte.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -45,11 +50,16 @@ extern crate std;
 
 mod accept;
 mod file;
+mod head;
+pub mod index;
 mod tree;
+mod types;
 
 pub use accept::Accept;
 pub use file::{Coding, File, Redirect, Variant};
+pub use head::{Encoded, Head, Places, redirect};
 pub use tree::{Entry, Tree};
+pub use types::ContentTypes;
 
 /// The names that the build half's source refers to. Nobody else should.
 #[doc(hidden)]

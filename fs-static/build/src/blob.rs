@@ -35,17 +35,15 @@ pub(crate) struct Blob {
 
 impl Blob {
     /// Finds a place for `body`: that of the same content, if it is there already.
-    pub(crate) fn add(&mut self, body: &[u8]) -> (Hash, Place) {
-        let hash = hash(body);
-        let place = *self.places.entry(hash).or_insert_with(|| {
+    pub(crate) fn add(&mut self, body: &[u8]) -> Place {
+        *self.places.entry(hash(body)).or_insert_with(|| {
             let at = self.bytes.len();
             self.bytes.extend_from_slice(body);
             Place {
                 at,
                 len: body.len(),
             }
-        });
-        (hash, place)
+        })
     }
 
     /// What to write to the file.

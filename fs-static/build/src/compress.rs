@@ -19,16 +19,18 @@ pub(crate) struct Compressed {
     pub(crate) brotli: Option<Vec<u8>>,
 }
 
-/// Compresses each of `bodies`, keeping results in the folder `cache`.
+/// The largest body that is compressed, in bytes: a MiB takes seconds.
+pub(crate) const LARGEST: u64 = 16 << 20;
+
+/// Compresses each of `bodies`, keeping results in `cache`.
 ///
 /// The cache is only a cache: where it cannot be read or written, the work is done again.
 pub(crate) fn compress_all<'a>(
     bodies: impl Iterator<Item = &'a [u8]>,
-    cache: &Path,
+    cache: &Cache<'_>,
 ) -> HashMap<&'a [u8], Compressed> {
     let bodies: HashMap<&[u8], Hash> = bodies.map(|body| (body, hash(body))).collect();
-    let cache = Cache { folder: cache };
-    cache.prepare(bodies.values());
+    cache.use_for(bodies.values());
 
     let results = Mutex::new(HashMap::with_capacity(bodies.len()));
     let queue = Mutex::new(bodies.into_iter());
@@ -91,24 +93,38 @@ fn brotli(mut body: &[u8]) -> Option<Vec<u8>> {
 
 /// Results of earlier runs: files named by the hash of what was compressed.
 ///
-/// Other versions of the compressors need no care: cargo gives a build with other dependencies another directory.
-struct Cache<'a> {
+/// Other versions of the compressors need no care in a build: cargo gives one with other dependencies another directory.
+pub(crate) struct Cache<'a> {
     folder: &'a Path,
+    used: Mutex<HashSet<String>>,
 }
 
-impl Cache<'_> {
-    /// Makes the folder, and deletes what belongs to contents that are gone.
-    fn prepare<'h>(&self, wanted: impl Iterator<Item = &'h Hash>) {
-        let wanted: HashSet<String> = wanted.map(|hash| hex(hash, hash.len())).collect();
-        // The folder may be there already, and what cannot be deleted does no harm.
-        let _ = fs::create_dir_all(self.folder);
+impl<'a> Cache<'a> {
+    /// A cache in `folder`, which is made.
+    pub(crate) fn new(folder: &'a Path) -> Self {
+        // It may be there already.
+        let _ = fs::create_dir_all(folder);
+        Self {
+            folder,
+            used: Mutex::default(),
+        }
+    }
+
+    fn use_for<'h>(&self, hashes: impl Iterator<Item = &'h Hash>) {
+        lock(&self.used).extend(hashes.map(|hash| hex(hash, hash.len())));
+    }
+
+    /// Deletes what was not used: it belongs to contents that are gone.
+    pub(crate) fn sweep(&self) {
+        let used = lock(&self.used);
         for entry in fs::read_dir(self.folder).into_iter().flatten().flatten() {
             let path = entry.path();
-            let is_wanted = path
+            let is_used = path
                 .file_stem()
                 .and_then(|stem| stem.to_str())
-                .is_some_and(|stem| wanted.contains(stem));
-            if !is_wanted {
+                .is_some_and(|stem| used.contains(stem));
+            if !is_used {
+                // What cannot be deleted does no harm.
                 let _ = fs::remove_file(path);
             }
         }

@@ -5,12 +5,7 @@
 /// Text says that it is UTF-8 where it is. Where it is not we don't know what it is, and leave it to the browser.
 /// JSON says nothing: it is always UTF-8 (RFC 8259 §8.1).
 pub(crate) fn content_type(path: &str, body: &[u8]) -> String {
-    let essence = match mime_guess::from_path(path).first_raw() {
-        // RFC 9239 §6.
-        Some("application/javascript") => "text/javascript",
-        Some(essence) => essence,
-        None => "application/octet-stream",
-    };
+    let essence = essence(path);
     if is_text(essence) && str::from_utf8(body).is_ok() {
         format!("{essence}; charset=utf-8")
     } else {
@@ -18,7 +13,18 @@ pub(crate) fn content_type(path: &str, body: &[u8]) -> String {
     }
 }
 
-fn is_text(essence: &str) -> bool {
+/// The type of a file of that name, which says nothing of what it is coded in.
+pub(crate) fn essence(path: &str) -> &'static str {
+    match mime_guess::from_path(path).first_raw() {
+        // RFC 9239 §6.
+        Some("application/javascript") => "text/javascript",
+        Some(essence) => essence,
+        None => "application/octet-stream",
+    }
+}
+
+/// Whether files of that type are text, whose coding is to be told.
+pub(crate) fn is_text(essence: &str) -> bool {
     essence.starts_with("text/") || essence.ends_with("+xml") || essence == "application/xml"
 }
 

@@ -1,33 +1,15 @@
 //! Writes the Rust source. It refers to `xenlet_fs_static::generated`, by the name `fs_static`.
 
 use crate::blob::Place;
-use crate::head::{self, Head, Representation};
 use crate::table::Target;
 use std::collections::BTreeMap;
-
-/// As in `xenlet_fs_static::Coding`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Coding {
-    Identity,
-    Gzip,
-    Brotli,
-}
-
-impl Coding {
-    /// The value of `Content-Encoding`, where there is one.
-    fn token(self) -> Option<&'static str> {
-        match self {
-            Coding::Identity => None,
-            Coding::Gzip => Some("gzip"),
-            Coding::Brotli => Some("br"),
-        }
-    }
-}
+use std::fmt;
+use xenlet_fs_static::{Coding, Encoded, Head, Places, redirect};
 
 /// A file of the site, ready to be written.
 #[derive(Debug)]
-pub(crate) struct File<'a> {
-    pub(crate) path: &'a str,
+pub(crate) struct File {
+    pub(crate) path: String,
     pub(crate) content_type: String,
     /// Identity, and the compressed ones that are worth having.
     pub(crate) variants: Vec<Variant>,
@@ -44,7 +26,7 @@ pub(crate) struct Variant {
 
 /// The source of an expression of type `Tree`. The bodies are in `site.bin` beside it.
 pub(crate) fn source(
-    files: &[File<'_>],
+    files: &[File],
     table: &BTreeMap<String, Target>,
     stored_bytes: usize,
 ) -> String {
@@ -57,11 +39,11 @@ pub(crate) fn source(
             match target {
                 Target::File(index) => format!("Entry::File(&FILES[{index}])"),
                 Target::Redirect(_) => {
-                    let location = head::percent_encode(path) + "/";
-                    redirects.push(format!(
-                        "Redirect::new({location:?}, {})",
-                        bytes(&head::redirect(&location))
-                    ));
+                    let mut head = String::new();
+                    // Writing to a string does not fail, here and below.
+                    let _ = redirect(path, &mut head);
+                    let location = format!("{}/", Encoded(path));
+                    redirects.push(format!("Redirect::new({location:?}, {})", bytes(&head)));
                     format!("Entry::Redirect(&REDIRECTS[{}])", redirects.len() - 1)
                 }
             },
@@ -69,7 +51,7 @@ pub(crate) fn source(
     }
     let not_found = files.iter().find(|file| file.path == "/404.html");
     let not_found = not_found.map_or("None".to_owned(), |page| {
-        format!("Some({})", file(page, head::not_found))
+        format!("Some({})", file(page, |head, out| head.not_found(out)))
     });
     format!(
         "// Written by xenlet-fs-static-build. It depends on nothing but the paths and contents of the site.\n\
@@ -84,33 +66,34 @@ pub(crate) fn source(
          Tree::new(&ENTRIES, &FILES, NOT_FOUND.as_ref(), {stored_bytes})\n\
          }}\n",
         files.len(),
-        lines(files.iter().map(|one| file(one, head::ok))),
+        lines(files.iter().map(|one| file(one, |head, out| head.ok(out)))),
         redirects.len(),
         lines(redirects.into_iter()),
         entries.build(),
     )
 }
 
-fn file(file: &File<'_>, head: fn(Representation<'_>) -> Head) -> String {
+/// Writes one of the heads that a file has.
+type Write = fn(&Head<'_>, &mut String) -> Result<Places, fmt::Error>;
+
+fn file(file: &File, head: Write) -> String {
     let variant = |coding| {
         let variant = file
             .variants
             .iter()
             .find(|variant| variant.coding == coding)?;
         let Place { at, len } = variant.place;
-        let Head {
-            text,
-            fields_at,
-            validators_at,
-        } = head(Representation {
+        let of = Head {
             content_type: &file.content_type,
-            coding: coding.token(),
-            body_bytes: len,
+            coding,
+            body_bytes: len as u64,
             etag: &variant.etag,
             varies: file.variants.len() > 1,
-        });
+        };
+        let mut text = String::new();
+        let Places { fields, validators } = head(&of, &mut text).unwrap_or_default();
         Some(format!(
-            "Variant::new(Coding::{coding:?}, slice(BYTES, {at}, {len}), {:?}, {}, {fields_at}, {validators_at})",
+            "Variant::new(Coding::{coding:?}, slice(BYTES, {at}, {len}), {:?}, {}, {fields}, {validators})",
             variant.etag,
             bytes(&text),
         ))

@@ -16,6 +16,10 @@
 //! as long as they stay in the folder. Left out, with one warning that counts them: what starts with a dot (but
 //! `.well-known`, RFC 8615) and editors' backups (`*~`).
 //!
+//! # For a disk
+//!
+//! [`prepare`] works out the same for the files of an image: what is told of them, and their compressed variants.
+//!
 //! # The same bytes every time
 //!
 //! The output depends on the paths and the contents of the files and on nothing else: not on times,
@@ -28,12 +32,15 @@ mod cargo;
 mod compress;
 mod content_type;
 mod emit;
-mod head;
+mod prepare;
 mod problem;
 mod site;
 mod table;
+mod types;
 mod walk;
 
 pub use cargo::{VARIABLE, embed};
+pub use prepare::{Body, Prepared, PreparedVariant, prepare};
 pub use problem::Problem;
 pub use site::{Report, generate};
+pub use types::embed_types;

@@ -68,7 +68,7 @@ proptest! {
 
         let (report, source, _) = first;
         prop_assert_eq!(report.files, files.len());
-        prop_assert_eq!(report.content_bytes, files.values().map(Vec::len).sum::<usize>());
+        prop_assert_eq!(report.content_bytes, files.values().map(|file| file.len() as u64).sum::<u64>());
         let source = String::from_utf8(source).unwrap();
         prop_assert!(!source.contains(folder.path().to_str().unwrap()), "a path of the host is in {}", source);
     }
@@ -92,7 +92,7 @@ fn one_content_is_stored_once() {
     fs::write(site.join("folder/c"), &text).unwrap();
     let (three, _, _) = embed(&site, &folder.path().join("out"));
     assert_eq!((one.files, three.files), (1, 3));
-    assert_eq!(three.content_bytes, 3 * text.len());
+    assert_eq!(three.content_bytes, 3 * text.len() as u64);
     assert_eq!(three.stored_bytes, one.stored_bytes);
 }
 

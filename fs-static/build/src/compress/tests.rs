@@ -64,7 +64,10 @@ fn results_are_kept_used_and_dropped() {
     };
     let (first, second) = (b"first ".repeat(100), b"second ".repeat(100));
 
-    let made = compress_all([&first[..], &second, &first].into_iter(), &cache);
+    let made = compress_all(
+        [&first[..], &second, &first].into_iter(),
+        &Cache::new(&cache),
+    );
     assert_eq!(made.len(), 2);
     assert_eq!(gunzip(made[&first[..]].gzip.as_ref().unwrap()), first);
     assert_eq!(unbrotli(made[&second[..]].brotli.as_ref().unwrap()), second);
@@ -73,7 +76,9 @@ fn results_are_kept_used_and_dropped() {
     // What is kept is believed, so that a mark put there shows up.
     let marked = cache.join(hex(&hash(&first), 32)).with_extension("gz");
     fs::write(marked, "mark").unwrap();
-    let kept = compress_all([&first[..]].into_iter(), &cache);
+    let again = Cache::new(&cache);
+    let kept = compress_all([&first[..]].into_iter(), &again);
+    again.sweep();
     assert_eq!(kept[&first[..]].gzip.as_deref(), Some(&b"mark"[..]));
     assert_eq!(kept[&first[..]].brotli, made[&first[..]].brotli);
     // And the second body, which is gone, left nothing behind.
@@ -83,6 +88,7 @@ fn results_are_kept_used_and_dropped() {
 #[test]
 fn without_a_cache_the_work_is_done_again() {
     let body = b"body ".repeat(100);
-    let made = compress_all([&body[..]].into_iter(), Path::new("/dev/null/variants"));
+    let nowhere = Cache::new(Path::new("/dev/null/variants"));
+    let made = compress_all([&body[..]].into_iter(), &nowhere);
     assert_eq!(gunzip(made[&body[..]].gzip.as_ref().unwrap()), body);
 }
