@@ -12,11 +12,13 @@
 
 extern crate alloc;
 
+mod disk;
 #[cfg(not(xenlet = "xen"))]
 mod file;
 pub mod files;
 pub mod store;
 
+pub use disk::{Disk, OpenError, disks, open};
 #[cfg(not(xenlet = "xen"))]
 pub use file::FileDisk;
 pub use xenlet_blkfront::{BlockDevice, Geometry, IoError, SECTOR};
