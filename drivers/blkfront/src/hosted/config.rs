@@ -29,6 +29,8 @@ pub struct Config {
     /// All that is offered is there at `InitWait`, as some blkbacks have it; Linux's says most of it only when it
     /// connects.
     pub early: bool,
+    /// Keys of the backend's that are not what they should be, or are missing.
+    pub says: Vec<(&'static str, Option<&'static str>)>,
     /// Operations that are answered by `RSP_EOPNOTSUPP` although they are offered.
     pub refused: Vec<u8>,
     /// What goes wrong with requests.
@@ -53,6 +55,7 @@ impl Default for Config {
             barrier: true,
             discard: true,
             early: false,
+            says: Vec::new(),
             refused: Vec::new(),
             faults: Faults::default(),
             delay: Duration::ZERO,
@@ -132,6 +135,16 @@ impl Config {
         if self.early {
             self.write_disk(geometry);
         }
+        self.write_said();
+    }
+
+    fn write_said(&self) {
+        for (key, value) in &self.says {
+            match value {
+                Some(value) => self.write_back(key, value),
+                None => store::remove(&format!("{}/{key}", self.back())),
+            }
+        }
     }
 
     /// Writes the rest, before `Connected`.
@@ -157,5 +170,6 @@ impl Config {
         self.write_back("info", &info.to_string());
         self.write_back("sector-size", &size);
         self.write_back("physical-sector-size", &size);
+        self.write_said();
     }
 }

@@ -35,6 +35,8 @@ mod content;
 mod dice;
 mod disk;
 mod faults;
+mod fuzz;
+pub mod hostile;
 mod medium;
 mod queue;
 
@@ -43,6 +45,7 @@ pub use config::Config;
 pub use dice::Dice;
 pub use disk::MediumDisk;
 pub use faults::{Faults, Kind, Nth};
+pub use fuzz::fuzz;
 pub use medium::Medium;
 
 use blkback::Blkback;

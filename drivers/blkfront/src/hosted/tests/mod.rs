@@ -11,6 +11,7 @@ use xenlet_kernel::page::Page;
 use xenlet_kernel::time::{Duration, now, sleep};
 
 mod front;
+mod lies;
 mod strict;
 
 const MIB: u64 = 1 << 20;
