@@ -68,3 +68,6 @@ pub use self::{
     stats::Stats,
 };
 pub use block::{BlockDevice, Geometry, IoError, SECTOR};
+
+#[cfg(all(test, not(any(xenlet = "xen", xenlet = "unix"))))]
+mod tests;
