@@ -74,16 +74,35 @@ impl<'c, 's, S: Read + Write, C: Clock> Exchange<'c, 's, S, C> {
     ///
     /// The stream's, and [`Error::Stalled`] if the peer takes nothing.
     pub async fn reply(self, head: &[&[u8]], body: &[u8]) -> Result<(), Error<S::Error>> {
+        let mut sender = self.stream(head, body.len() as u64).await?;
+        sender.write(body).await?;
+        sender.finish().await
+    }
+
+    /// Starts a reply with a head that was made before, as for [`reply`](Self::reply), and a body of `length` bytes that
+    /// comes in pieces: what `Content-Length` among the lines says.
+    ///
+    /// # Errors
+    ///
+    /// As [`reply`](Self::reply).
+    pub async fn stream(
+        self,
+        head: &[&[u8]],
+        length: u64,
+    ) -> Result<Sender<'c, 's, S, C>, Error<S::Error>> {
         self.turn.progress = Progress::Sending;
         for part in head {
             self.io.write(part).await?;
         }
         end_head(self.io, self.turn);
-        if self.request.method != Method::Head {
-            self.io.write(body).await?;
-        }
-        self.turn.progress = Progress::Replied;
-        Ok(())
+        Ok(Sender {
+            rest: self.rest,
+            io: self.io,
+            turn: self.turn,
+            left: Some(length),
+            chunked: false,
+            is_head: self.request.method == Method::Head,
+        })
     }
 
     /// Replies with a small head made now. `Content-Length` and what [`reply`](Self::reply) adds must not be among
