@@ -1,5 +1,15 @@
 //! Verifies every checksum and every reference of a store.
 
+use super::blob::layout::Run;
+use super::blob::read_content;
+use super::node::Kind;
+use super::open::read_slot;
+use super::shared::Shared;
+use super::superblock::{Copy, places};
+use super::tree::copied;
+use super::walk::{Complain, Walk};
+use super::{BLOCK, Error};
+use crate::BlockDevice;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
@@ -48,4 +58,112 @@ pub struct Problem {
     pub block: u64,
     /// What is wrong with it.
     pub what: &'static str,
+}
+
+impl Report {
+    fn add(&mut self, key: Option<&[u8]>, error: Error) -> Result<(), Error> {
+        let Error::Corrupt { what, block } = error else {
+            return Err(error);
+        };
+        self.damaged += 1;
+        if self.problems.len() < Self::LISTED {
+            let key = key
+                .map(|key| copied(key).map(Vec::into_boxed_slice))
+                .transpose()?;
+            self.problems
+                .try_reserve(1)
+                .map_err(|_| Error::OutOfMemory)?;
+            self.problems.push(Problem { key, block, what });
+        }
+        Ok(())
+    }
+}
+
+/// Reads all of it, superblocks included.
+pub(super) async fn check<D: BlockDevice>(
+    shared: &Shared<D>,
+    mut progress: impl FnMut(Progress),
+) -> Result<Report, Error> {
+    let mut report = Report::default();
+    // Nothing that is referred to now is written over before the end.
+    let (_, _reading) = shared.reading();
+    let committed = shared.committed.get();
+    for slot in 0..2 {
+        let copies = read_slot(&shared.disk, slot, committed.blocks).await?;
+        for (block, copy) in places(slot, committed.blocks).into_iter().zip(copies) {
+            if !matches!(copy, Copy::Valid(found) if found.id == committed.id) {
+                report.add(
+                    None,
+                    Error::Corrupt {
+                        what: "a superblock",
+                        block,
+                    },
+                )?;
+            }
+        }
+    }
+    let complain = |key: Option<&[u8]>, error| report.add(key, error);
+    let show = |blocks| {
+        progress(Progress {
+            blocks,
+            of: committed.used,
+        })
+    };
+    let mut walk = Walk::new(shared, complain, show)?;
+    walk.content = true;
+    walk.everything().await?;
+    let (entries, blobs, blob_bytes, blocks) =
+        (walk.entries, walk.blobs, walk.blob_bytes, walk.used);
+    Ok(Report {
+        entries,
+        blobs,
+        blob_bytes,
+        blocks,
+        ..report
+    })
+}
+
+impl<D: BlockDevice, C: Complain, P: FnMut(u64)> Walk<'_, D, C, P> {
+    /// Reads the content of a run, past what is damaged.
+    pub(super) async fn verify(&mut self, key: &[u8], run: Run) -> Result<(), Error> {
+        let most = (self.shared.options.request_bytes / BLOCK) as u64;
+        let first = run.sums.block + 1;
+        let mut index = 0;
+        // One by one after a failure, until the request that failed is done.
+        let mut singly = 0;
+        while index < run.content() {
+            let count = if singly > 0 {
+                1
+            } else {
+                most.min(run.content() - index)
+            };
+            match read_content(self.shared, run, index, count).await {
+                Ok(_) => index += count,
+                Err(Error::Corrupt { block, .. }) if block < first => {
+                    // Without the checksums nothing can be said of the rest.
+                    return self.failed(
+                        Some(key),
+                        Error::Corrupt {
+                            what: Kind::Sums.name(),
+                            block,
+                        },
+                        block,
+                    );
+                }
+                Err(Error::Io { .. }) if count > 1 => {
+                    singly = count + 1;
+                }
+                Err(e) => {
+                    let block = match e {
+                        Error::Corrupt { block, .. } => block,
+                        _ => first + index,
+                    };
+                    self.failed(Some(key), e, block)?;
+                    index = block - first + 1;
+                }
+            }
+            singly = u64::saturating_sub(singly, 1);
+        }
+        Ok(())
+    }
 }

@@ -1,5 +1,6 @@
 //! What is on a disk that may not be ours.
 
+use super::shared::io;
 use super::{BLOCK, Error};
 use crate::BlockDevice;
 use core::fmt;
@@ -69,10 +70,7 @@ pub async fn identify<D: BlockDevice>(disk: &D) -> Result<Found, Error> {
     }
     let pages = Pages::new(len).map_err(|_| Error::OutOfMemory)?;
     let (pages, done) = disk.read(0, pages).await;
-    done.map_err(|error| Error::Io {
-        what: "looking at the disk",
-        error,
-    })?;
+    done.map_err(io("looking at the disk"))?;
     let has = |at: usize, mark: &[u8]| {
         pages
             .chunks()
@@ -109,6 +107,18 @@ pub async fn is_blank<D: BlockDevice>(disk: &D) -> Result<bool, Error> {
     let geometry = disk.geometry();
     let end =
         geometry.sectors / (geometry.sector_size / SECTOR) as u64 * geometry.sector_size as u64;
-    let _ = (end, REQUEST);
-    todo!()
+    let mut at = 0;
+    let mut pages = Pages::new(0).map_err(|_| Error::OutOfMemory)?;
+    while at < end {
+        let len = usize::try_from(REQUEST.min(end - at)).unwrap_or(0);
+        pages.resize(len).map_err(|_| Error::OutOfMemory)?;
+        let done;
+        (pages, done) = disk.read(at / SECTOR as u64, pages).await;
+        done.map_err(io("looking at the disk"))?;
+        if !all_zero(&pages) {
+            return Ok(false);
+        }
+        at += len as u64;
+    }
+    Ok(true)
 }

@@ -19,10 +19,22 @@
 //! cut. What is on disk is a tree of checksums: a block that is not what was written is an error, never data.
 
 mod blob;
+mod bytes;
+mod cache;
 mod check;
+mod checksum;
+mod commit;
+mod draft;
 mod error;
 mod identify;
+mod node;
+mod open;
+mod shared;
+mod space;
+mod superblock;
 mod transaction;
+mod tree;
+mod walk;
 
 pub use blob::{Blob, BlobReader, BlobWriter};
 pub use check::{Problem, Progress, Report};
@@ -30,6 +42,8 @@ pub use error::{Error, Why};
 pub use identify::{Found, identify, is_blank};
 pub use transaction::Transaction;
 
+use self::shared::Shared;
+use self::tree::{Target, View, copied};
 use crate::BlockDevice;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
@@ -105,7 +119,7 @@ pub struct Stats {
 
 /// A store on the disk `D`. Clones are the same store.
 #[derive(Debug)]
-pub struct Store<D>(Rc<D>);
+pub struct Store<D>(Rc<Shared<D>>);
 
 impl<D> Clone for Store<D> {
     fn clone(&self) -> Self {
@@ -121,8 +135,8 @@ impl<D: BlockDevice + 'static> Store<D> {
     /// [`Error::NotAStore`] says what is there instead, and the disk is left as it is. [`Error::Corrupt`] and the like
     /// say what is damaged.
     pub async fn open(disk: D, options: Options) -> Result<Self, Error> {
-        let _ = (disk, options);
-        todo!()
+        let newest = open::find(&disk).await?;
+        open::open(disk, newest, options).await.map(Self)
     }
 
     /// Opens the store on `disk`; makes an empty one first if every byte of the disk is zero.
@@ -130,8 +144,14 @@ impl<D: BlockDevice + 'static> Store<D> {
     /// # Errors
     /// As [`open`](Self::open).
     pub async fn open_or_format_blank(disk: D, options: Options) -> Result<Self, Error> {
-        let _ = (disk, options);
-        todo!()
+        match open::find(&disk).await {
+            Err(Error::NotAStore(Found::Blank)) if is_blank(&disk).await? => {
+                Self::format(disk, options).await
+            }
+            Err(Error::NotAStore(Found::Blank)) => Err(Error::NotAStore(Found::Unknown)),
+            Err(e) => Err(e),
+            Ok(newest) => open::open(disk, newest, options).await.map(Self),
+        }
     }
 
     /// Makes an empty store on `disk`, whatever is there now, and opens it. Ask [`identify`] before.
@@ -139,8 +159,8 @@ impl<D: BlockDevice + 'static> Store<D> {
     /// # Errors
     /// [`Error::TooSmall`], [`Error::ReadOnly`] or [`Error::Io`].
     pub async fn format(disk: D, options: Options) -> Result<Self, Error> {
-        let _ = (disk, options);
-        todo!()
+        let newest = open::format(&disk).await?;
+        open::open(disk, newest, options).await.map(Self)
     }
 
     /// What is stored under `key`.
@@ -148,8 +168,18 @@ impl<D: BlockDevice + 'static> Store<D> {
     /// # Errors
     /// [`Error::Corrupt`], [`Error::Io`], [`Error::OutOfMemory`].
     pub async fn get(&self, key: &[u8]) -> Result<Option<Entry>, Error> {
-        let _ = key;
-        todo!()
+        let (root, _reading) = self.0.reading();
+        let way = self
+            .0
+            .descend(View { root, dirty: None }, Target::At(key))
+            .await?;
+        let Some(leaf) = way.steps.last() else {
+            return Ok(None);
+        };
+        let found = leaf.node.cells().find(|cell| cell.key == key);
+        found
+            .map(|cell| Ok(tree::entry(cell, leaf.block)?.1))
+            .transpose()
     }
 
     /// The first `limit` entries with keys in `range`, in the order of keys, all of one moment. To go on, ask for those
@@ -162,8 +192,10 @@ impl<D: BlockDevice + 'static> Store<D> {
         range: (Bound<&[u8]>, Bound<&[u8]>),
         limit: usize,
     ) -> Result<Vec<(Vec<u8>, Entry)>, Error> {
-        let _ = (range, limit);
-        todo!()
+        let (root, _reading) = self.0.reading();
+        self.0
+            .entries(View { root, dirty: None }, range, limit)
+            .await
     }
 
     /// The entry with the greatest key in `range`.
@@ -174,8 +206,8 @@ impl<D: BlockDevice + 'static> Store<D> {
         &self,
         range: (Bound<&[u8]>, Bound<&[u8]>),
     ) -> Result<Option<(Vec<u8>, Entry)>, Error> {
-        let _ = range;
-        todo!()
+        let (root, _reading) = self.0.reading();
+        self.0.last_entry(View { root, dirty: None }, range).await
     }
 
     /// The value under `key` and a reader of its blob; `None` if there is no such key, or it has no blob. What the
@@ -184,8 +216,27 @@ impl<D: BlockDevice + 'static> Store<D> {
     /// # Errors
     /// As [`get`](Self::get).
     pub async fn blob(&self, key: &[u8]) -> Result<Option<(Vec<u8>, BlobReader<D>)>, Error> {
-        let _ = key;
-        todo!()
+        let (root, _reading) = self.0.reading();
+        let way = self
+            .0
+            .descend(View { root, dirty: None }, Target::At(key))
+            .await?;
+        let Some(leaf) = way.steps.last() else {
+            return Ok(None);
+        };
+        let item = leaf
+            .node
+            .cells()
+            .find(|cell| cell.key == key)
+            .and_then(|cell| cell.item());
+        let Some((value, content)) = item.and_then(|item| Some((item.value, item.content?))) else {
+            return Ok(None);
+        };
+        let pin = content.first_block().map(|block| self.0.space.pin(block));
+        Ok(Some((
+            copied(value)?,
+            BlobReader::new(&self.0, content, pin),
+        )))
     }
 
     /// A new blob, to be written from its begin to its end. With its length known, the space is set aside now.
@@ -193,8 +244,7 @@ impl<D: BlockDevice + 'static> Store<D> {
     /// # Errors
     /// [`Error::Full`] or [`Error::ReadOnly`].
     pub fn blob_writer(&self, expected_bytes: Option<u64>) -> Result<BlobWriter<D>, Error> {
-        let _ = expected_bytes;
-        todo!()
+        BlobWriter::new(&self.0, expected_bytes)
     }
 
     /// An empty transaction.
@@ -204,12 +254,24 @@ impl<D: BlockDevice + 'static> Store<D> {
 
     /// How many bytes of blobs fit now, roughly: what is free but for what is kept back so that deletes always work.
     pub fn free_bytes(&self) -> u64 {
-        todo!()
+        self.0.space.free().1 * BLOCK as u64
     }
 
     /// What it holds and has done.
     pub fn stats(&self) -> Stats {
-        todo!()
+        let committed = self.0.committed.get();
+        let blocks = committed.blocks - 2 * superblock::ENDS;
+        let used = match self.0.read_only.get() {
+            Some(_) => committed.used,
+            None => blocks - self.0.space.free().0,
+        };
+        Stats {
+            entries: committed.entries,
+            generation: committed.generation,
+            bytes: blocks * BLOCK as u64,
+            used_bytes: used * BLOCK as u64,
+            cached_bytes: self.0.cache.borrow().bytes(),
+        }
     }
 
     /// Reads everything that is stored and says what is damaged. `progress` is called every now and then.
@@ -217,7 +279,9 @@ impl<D: BlockDevice + 'static> Store<D> {
     /// # Errors
     /// [`Error::OutOfMemory`], or [`Error::Io`] when the disk is gone. Damage is not an error but in the report.
     pub async fn check(&self, progress: impl FnMut(Progress)) -> Result<Report, Error> {
-        let _ = progress;
-        todo!()
+        check::check(&self.0, progress).await
     }
 }
+
+#[cfg(all(test, not(xenlet = "unix")))]
+mod tests;

@@ -1,5 +1,7 @@
 //! Changes that happen together or not at all.
 
+use super::commit::commit;
+use super::tree::copied;
 use super::{Blob, Error, MAX_KEY, MAX_VALUE, Store};
 use crate::BlockDevice;
 use alloc::boxed::Box;
@@ -23,19 +25,11 @@ pub struct Transaction<D> {
     steps: Vec<Step>,
 }
 
-fn copied(bytes: &[u8]) -> Result<Box<[u8]>, Error> {
-    let mut copy = Vec::new();
-    copy.try_reserve_exact(bytes.len())
-        .map_err(|_| Error::OutOfMemory)?;
-    copy.extend_from_slice(bytes);
-    Ok(copy.into_boxed_slice())
-}
-
 fn copied_key(key: &[u8]) -> Result<Box<[u8]>, Error> {
     if key.is_empty() || key.len() > MAX_KEY {
         return Err(Error::KeyLength(key.len()));
     }
-    copied(key)
+    Ok(copied(key)?.into_boxed_slice())
 }
 
 impl<D: BlockDevice + 'static> Transaction<D> {
@@ -80,15 +74,23 @@ impl<D: BlockDevice + 'static> Transaction<D> {
     ///
     /// # Errors
     /// [`Error::KeyLength`], [`Error::ValueLength`], [`Error::OutOfMemory`].
+    ///
+    /// # Panics
+    /// If the blob was written to another store: a bug of the caller.
     pub fn put_blob(&mut self, key: &[u8], value: &[u8], blob: Blob) -> Result<(), Error> {
         self.put_entry(key, value, Some(blob))
     }
 
     fn put_entry(&mut self, key: &[u8], value: &[u8], blob: Option<Blob>) -> Result<(), Error> {
+        let ours = blob
+            .as_ref()
+            .is_none_or(|blob| blob.is_of(&self.store.0.space));
+        assert!(ours, "a blob goes into the store that it was written to");
         if value.len() > MAX_VALUE {
             return Err(Error::ValueLength(value.len()));
         }
-        self.add(Step::Put(copied_key(key)?, copied(value)?, blob))
+        let value = copied(value)?.into_boxed_slice();
+        self.add(Step::Put(copied_key(key)?, value, blob))
     }
 
     /// Deletes `key`, with its blob, if it is there.
@@ -106,7 +108,6 @@ impl<D: BlockDevice + 'static> Transaction<D> {
     /// [`Error::Exists`] and [`Error::Missing`] as asked for; [`Error::Full`]; [`Error::Lost`]; [`Error::ReadOnly`];
     /// what the disk gives.
     pub async fn commit(self) -> Result<(), Error> {
-        let _ = (self.store, self.steps);
-        todo!()
+        commit(&self.store.0, self.steps).await
     }
 }
