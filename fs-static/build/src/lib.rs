@@ -18,7 +18,8 @@
 //!
 //! # For a disk
 //!
-//! [`prepare`] works out the same for the files of an image: what is told of them, and their compressed variants.
+//! [`stage`] puts the same into a folder, for mkfs.ext4 to make an image of: the files, what is told of them, and their
+//! compressed variants.
 //!
 //! # The same bytes every time
 //!
@@ -35,12 +36,13 @@ mod emit;
 mod prepare;
 mod problem;
 mod site;
+mod stage;
 mod table;
 mod types;
 mod walk;
 
 pub use cargo::{VARIABLE, embed};
-pub use prepare::{Body, Prepared, PreparedVariant, prepare};
 pub use problem::Problem;
 pub use site::{Report, generate};
+pub use stage::{MODIFIED, Staged, stage};
 pub use types::embed_types;

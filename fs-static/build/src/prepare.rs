@@ -15,31 +15,31 @@ use xenlet_fs_static::Coding;
 
 /// A file of a site.
 #[derive(Clone, Debug)]
-pub struct Prepared {
+pub(crate) struct Prepared {
     /// Its path in the site, decoded: `/docs/café.html`.
-    pub path: String,
+    pub(crate) path: String,
     /// Where it was read.
-    pub source: PathBuf,
+    pub(crate) source: PathBuf,
     /// The value of `Content-Type`.
-    pub content_type: String,
+    pub(crate) content_type: String,
     /// The file as it is, and the compressed variants that are worth having.
-    pub variants: Vec<PreparedVariant>,
+    pub(crate) variants: Vec<PreparedVariant>,
 }
 
 /// A body of a file.
 #[derive(Clone, Debug)]
-pub struct PreparedVariant {
+pub(crate) struct PreparedVariant {
     /// How it is coded.
-    pub coding: Coding,
+    pub(crate) coding: Coding,
     /// The strong entity tag, with its quotes.
-    pub etag: String,
+    pub(crate) etag: String,
     /// The body.
-    pub body: Body,
+    pub(crate) body: Body,
 }
 
 /// What is to be sent.
 #[derive(Clone, Debug)]
-pub enum Body {
+pub(crate) enum Body {
     /// These bytes.
     Bytes(Vec<u8>),
     /// The file itself, which was not kept: it has this many bytes.
@@ -48,16 +48,11 @@ pub enum Body {
 
 impl Body {
     /// How many bytes it has.
-    pub fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         match self {
             Self::Bytes(bytes) => bytes.len() as u64,
             Self::File(len) => *len,
         }
-    }
-
-    /// Whether it has none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }
 
@@ -69,7 +64,7 @@ impl Body {
 /// # Errors
 ///
 /// Everything that is wrong with the folder, at once; or what `each` says, and then nothing more is done.
-pub fn prepare(
+pub(crate) fn prepare(
     site: &Path,
     cache: &Path,
     each: impl FnMut(Prepared) -> Result<(), Problem>,
