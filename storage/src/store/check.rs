@@ -61,15 +61,15 @@ pub struct Problem {
 }
 
 impl Report {
-    fn add(&mut self, key: Option<&[u8]>, error: Error) -> Result<(), Error> {
-        let Error::Corrupt { what, block } = error else {
-            return Err(error);
+    fn add(&mut self, key: Option<&[u8]>, block: u64, error: Error) -> Result<(), Error> {
+        let what = match error {
+            Error::Corrupt { what, .. } => what,
+            _ => "a block that the disk fails to read",
         };
         self.damaged += 1;
         if self.problems.len() < Self::LISTED {
-            let key = key
-                .map(|key| copied(key).map(Vec::into_boxed_slice))
-                .transpose()?;
+            let key = key.map(|key| copied(key).map(Vec::into_boxed_slice));
+            let key = key.transpose()?;
             self.problems
                 .try_reserve(1)
                 .map_err(|_| Error::OutOfMemory)?;
@@ -92,17 +92,12 @@ pub(super) async fn check<D: BlockDevice>(
         let copies = read_slot(&shared.disk, slot, committed.blocks).await?;
         for (block, copy) in places(slot, committed.blocks).into_iter().zip(copies) {
             if !matches!(copy, Copy::Valid(found) if found.id == committed.id) {
-                report.add(
-                    None,
-                    Error::Corrupt {
-                        what: "a superblock",
-                        block,
-                    },
-                )?;
+                let what = "a superblock";
+                report.add(None, block, Error::Corrupt { what, block })?;
             }
         }
     }
-    let complain = |key: Option<&[u8]>, error| report.add(key, error);
+    let complain = |key: Option<&[u8]>, block, error| report.add(key, block, error);
     let show = |blocks| {
         progress(Progress {
             blocks,

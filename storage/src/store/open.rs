@@ -16,7 +16,8 @@ use xenlet_blkfront::IoError;
 use xenlet_kernel::entropy;
 use xenlet_kernel::page::Page;
 
-/// The newest superblock, and the places where it, or the one beside it, must be written before anything else is.
+/// The newest superblock, and what must be written where before anything else is: two good copies of both. A copy that
+/// can't be read now could be read the next time, and be newer than what is built on the others till then.
 pub(super) struct Newest {
     pub(super) superblock: Superblock,
     repairs: Vec<(u64, Superblock)>,
@@ -38,10 +39,7 @@ async fn read_copy<D: BlockDevice>(disk: &D, place: u64) -> Result<Copy, Error> 
         Err(Error::Io {
             error: IoError::Failed,
             ..
-        }) => {
-            log::warn!("store: the disk fails to read a superblock in block {place}");
-            Ok(Copy::Damaged)
-        }
+        }) => Ok(Copy::Unreadable),
         Err(e) => Err(e),
     }
 }
@@ -60,19 +58,36 @@ pub(super) async fn read_slot<D: BlockDevice>(
 async fn find_size<D: BlockDevice>(disk: &D, blocks: u64) -> Result<u64, Error> {
     let [near_even, far_even] = places(0, blocks);
     let [near_odd, far_odd] = places(1, blocks);
+    let mut unreadable = false;
     for place in [near_even, near_odd, far_even, far_odd] {
         match read_copy(disk, place).await? {
             Copy::Valid(found) => return Ok(found.blocks),
             Copy::OtherVersion(version) => return Err(Error::OtherVersion(version)),
+            Copy::Unreadable => unreadable = true,
             Copy::Blank | Copy::Damaged => {}
         }
     }
     Err(match identify(disk).await? {
+        _ if unreadable => UNREADABLE,
         Found::Store => Error::Superblocks {
             blocks: places(0, blocks),
         },
         found => Error::NotAStore(found),
     })
+}
+
+const UNREADABLE: Error = Error::Io {
+    what: "reading a superblock",
+    error: IoError::Failed,
+};
+
+/// The newest superblock of a slot that `copies` are of.
+fn newest_of(copies: [Copy; 2]) -> Option<Superblock> {
+    let valid = copies.into_iter().filter_map(|copy| match copy {
+        Copy::Valid(found) => Some(found),
+        _ => None,
+    });
+    valid.max_by_key(|found| found.generation)
 }
 
 /// Finds the newest superblock on `disk`, which is not written.
@@ -81,61 +96,52 @@ pub(super) async fn find<D: BlockDevice>(disk: &D) -> Result<Newest, Error> {
     let blocks = find_size(disk, has).await?;
     if blocks > has {
         let bytes = disk.geometry().bytes();
-        return Err(Error::Truncated {
-            needs: blocks * BLOCK as u64,
-            bytes,
-        });
+        let needs = blocks.saturating_mul(BLOCK as u64);
+        return Err(Error::Truncated { needs, bytes });
     }
     let slots = [
         read_slot(disk, 0, blocks).await?,
         read_slot(disk, 1, blocks).await?,
     ];
-    let valid = || {
-        slots.iter().flatten().filter_map(|copy| match copy {
-            Copy::Valid(found) => Some(*found),
-            _ => None,
-        })
-    };
-    let Some(mut newest) = valid().max_by_key(|found| found.generation) else {
+    let newest = slots
+        .into_iter()
+        .filter_map(newest_of)
+        .max_by_key(|found| found.generation);
+    let Some(mut newest) = newest else {
         return Err(Error::Superblocks {
             blocks: places(0, blocks),
         });
     };
-    let is_other = |found: Superblock| {
-        (found.id, found.blocks) != (newest.id, newest.blocks)
-            || found.generation == newest.generation && found != newest
-    };
-    if valid().any(is_other) {
-        return Err(Error::Superblocks {
-            blocks: places(newest.slot(), blocks),
-        });
-    }
-    // A disk that is being formatted has nothing but zeros and these two; every later one has both copies of both.
+    // A disk that is being formatted has zeros and these two generations; later both copies of both slots are there.
     let unfinished = newest.generation <= 1;
     let mut repairs = Vec::new();
     for (slot, copies) in (0..).zip(slots) {
-        let is_lost = copies.iter().all(|copy| !matches!(copy, Copy::Valid(_)));
-        if is_lost && !(unfinished && copies == [Copy::Blank; 2]) {
-            return Err(Error::Superblocks {
-                blocks: places(slot, blocks),
-            });
+        let places = places(slot, blocks);
+        let lost = Error::Superblocks { blocks: places };
+        let right = match newest_of(copies) {
+            Some(right) => right,
+            None if copies.contains(&Copy::Unreadable) => return Err(UNREADABLE),
+            None if unfinished && copies == [Copy::Blank; 2] => Superblock {
+                generation: slot,
+                ..newest
+            },
+            None => return Err(lost),
+        };
+        if (right.id, right.blocks) != (newest.id, newest.blocks) {
+            return Err(lost);
         }
-        for (place, copy) in places(slot, blocks).into_iter().zip(copies) {
-            if !matches!(copy, Copy::Valid(_)) && !unfinished {
-                log::warn!("store: a superblock in block {place} is damaged; its copy is not");
+        for (place, copy) in places.into_iter().zip(copies) {
+            match copy {
+                Copy::Valid(found) if found == right => continue,
+                // Two that say they are the same and are not.
+                Copy::Valid(found) if found.generation == right.generation => return Err(lost),
+                // A power cut in the middle of a commit, or of formatting.
+                Copy::Valid(_) | Copy::Blank => {}
+                Copy::Damaged | Copy::Unreadable | Copy::OtherVersion(_) => {
+                    log::warn!("store: a superblock in block {place} is damaged; its copy is not");
+                }
             }
-            if unfinished && copy == Copy::Blank {
-                repairs.push((
-                    place,
-                    Superblock {
-                        generation: slot,
-                        ..newest
-                    },
-                ));
-            } else if slot == newest.slot() && copy != Copy::Valid(newest) {
-                // A power cut in the middle of a commit, or damage: two good copies again before anything is built on it.
-                repairs.push((place, newest));
-            }
+            repairs.push((place, right));
         }
     }
     if unfinished {
@@ -180,7 +186,7 @@ pub(super) async fn open<D: BlockDevice>(
         queue: Queue::default(),
     });
     if read_only.is_none() {
-        let mut walk = Walk::new(&shared, |_, error| Err(error), |_| {})?;
+        let mut walk = Walk::new(&shared, |_, _, error| Err(error), |_| {})?;
         walk.everything().await?;
         shared.space.set_taken(walk.taken);
     }

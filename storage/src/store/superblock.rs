@@ -44,6 +44,8 @@ pub(super) enum Copy {
     /// The checksum is right, the version is another.
     OtherVersion(u32),
     Damaged,
+    /// The disk fails to read it, this time.
+    Unreadable,
 }
 
 /// Where the copies of slot `slot` (0 or 1) are in a store of `blocks` blocks.

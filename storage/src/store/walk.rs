@@ -13,9 +13,9 @@ use crate::BlockDevice;
 use alloc::vec::Vec;
 use xenlet_blkfront::IoError;
 
-/// What is wrong, and with which key if it is known. An error ends the walk.
-pub(super) trait Complain: FnMut(Option<&[u8]>, Error) -> Result<(), Error> {}
-impl<F: FnMut(Option<&[u8]>, Error) -> Result<(), Error>> Complain for F {}
+/// What is told which key is concerned, if it is known, which block, and how. An error ends the walk.
+pub(super) trait Complain: FnMut(Option<&[u8]>, u64, Error) -> Result<(), Error> {}
+impl<F: FnMut(Option<&[u8]>, u64, Error) -> Result<(), Error>> Complain for F {}
 
 /// A walk through everything. Each block is visited once: what is referred to twice is wrong, so there is an end.
 pub(super) struct Walk<'a, D, C, P> {
@@ -100,13 +100,7 @@ impl<'a, D: BlockDevice, C: Complain, P: FnMut(u64)> Walk<'a, D, C, P> {
         }
         if (self.entries, self.used) != (committed.entries, committed.used) {
             let what = "a superblock's count of keys and blocks";
-            (self.complain)(
-                None,
-                Error::Corrupt {
-                    what,
-                    block: committed.slot(),
-                },
-            )?;
+            self.complain(None, committed.slot(), what)?;
         }
         Ok(())
     }
@@ -178,17 +172,17 @@ impl<'a, D: BlockDevice, C: Complain, P: FnMut(u64)> Walk<'a, D, C, P> {
         block: u64,
         what: &'static str,
     ) -> Result<(), Error> {
-        (self.complain)(key, Error::Corrupt { what, block })
+        (self.complain)(key, block, Error::Corrupt { what, block })
     }
 
     /// What could not be read is complained about; without a disk or memory there is no going on.
     pub(super) fn failed(&mut self, key: Option<&[u8]>, e: Error, block: u64) -> Result<(), Error> {
         match e {
-            Error::Corrupt { .. } => (self.complain)(key, e),
+            Error::Corrupt { block, .. } => (self.complain)(key, block, e),
             Error::Io {
                 error: IoError::Failed,
                 ..
-            } => self.complain(key, block, UNREADABLE),
+            } => (self.complain)(key, block, e),
             e => Err(e),
         }
     }
@@ -241,4 +235,3 @@ impl<'a, D: BlockDevice, C: Complain, P: FnMut(u64)> Walk<'a, D, C, P> {
 }
 
 const TWICE: &str = "a block that is in use twice";
-const UNREADABLE: &str = "a block that the disk fails to read";
