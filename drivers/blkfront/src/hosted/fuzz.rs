@@ -68,7 +68,7 @@ async fn live(disk: &Disk, blkback: &hostile::Hostile) {
         let mut requests: Vec<Pin<Box<dyn Future<Output = ()>>>> = Vec::new();
         for i in 0..8_u64 {
             let sector = (turn * 997 + i * 64) % 4096 * 8;
-            let sectors = 8 << (turn + i) % 9;
+            let sectors = 8 << ((turn + i) % 9);
             requests.push(match (turn + i) % 8 {
                 0 => Box::pin(done(disk.flush())),
                 1 => Box::pin(done(disk.discard(sector, sectors))),

@@ -12,6 +12,7 @@ use xenlet_kernel::time::{Duration, now, sleep};
 
 mod front;
 mod lies;
+mod random;
 mod strict;
 
 const MIB: u64 = 1 << 20;
