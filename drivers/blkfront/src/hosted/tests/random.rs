@@ -34,7 +34,6 @@ struct Sector {
     after: Vec<u64>,
 }
 
-#[derive(Default)]
 struct Model {
     sectors: Vec<Sector>,
     stamps: u64,
@@ -178,7 +177,8 @@ impl Case {
                     assert_eq!((page::leaked(), vbd.state()), (0, State::Closed));
                 };
                 medium.until_cut(all).await;
-                model.take().sectors
+                // Others may still run in this round.
+                model.borrow().sectors.clone()
             }
         });
         medium.cut(seed);
