@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 
 /// One phase of a command, timed from its creation.
 #[derive(Debug)]
@@ -44,11 +44,7 @@ impl Phase {
 
     /// Ends the phase well; leaves a line with its time if it took long enough to wonder.
     pub(crate) fn done(self) {
-        let took = self.started.elapsed();
-        self.spinner.finish_and_clear();
-        if took >= WORTH_TELLING {
-            eprintln!("  {} ({})", self.name, Seconds(took));
-        }
+        done(&self.name, self.started, &self.spinner);
     }
 }
 
@@ -56,6 +52,56 @@ impl Drop for Phase {
     /// A phase that failed leaves no spinner behind; the error is told by whoever handles it.
     fn drop(&mut self) {
         self.spinner.finish_and_clear();
+    }
+}
+
+/// The progress of something counted in bytes. Clones are the same bar.
+#[derive(Clone, Debug)]
+pub(crate) struct Bar {
+    name: String,
+    started: Instant,
+    bar: ProgressBar,
+}
+
+impl Bar {
+    /// Starts the clock, and on a terminal shows the bar.
+    pub(crate) fn start(name: impl Display) -> Self {
+        let bar = if std::io::stderr().is_terminal() {
+            ProgressBar::no_length()
+        } else {
+            ProgressBar::hidden()
+        };
+        let template = "{msg} {wide_bar} {binary_bytes} of {binary_total_bytes}, {eta} to go";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.set_message(name.to_string());
+        Self {
+            name: name.to_string(),
+            started: Instant::now(),
+            // What failed leaves no bar behind.
+            bar: bar.with_finish(ProgressFinish::AndClear),
+        }
+    }
+
+    /// Says how far it is.
+    pub(crate) fn at(&self, bytes: u64, of: u64) {
+        self.bar.set_length(of);
+        self.bar.set_position(bytes);
+    }
+
+    /// Ends it well, as [`Phase::done`].
+    pub(crate) fn done(self) {
+        done(&self.name, self.started, &self.bar);
+    }
+}
+
+/// Takes a bar or spinner away; leaves a line with the time if it took long enough to wonder.
+fn done(name: &str, started: Instant, bar: &ProgressBar) {
+    let took = started.elapsed();
+    bar.finish_and_clear();
+    if took >= WORTH_TELLING {
+        eprintln!("  {name} ({})", Seconds(took));
     }
 }
 

@@ -28,14 +28,22 @@ impl FromStr for Disk {
             None => (text, false),
         };
         Ok(Self {
-            file: file.into(),
             read_only,
-            sector_size: 512,
+            ..Self::of(Path::new(file))
         })
     }
 }
 
 impl Disk {
+    /// The file `path` as a disk like any other.
+    pub(crate) fn of(path: &Path) -> Self {
+        Self {
+            file: path.into(),
+            read_only: false,
+            sector_size: 512,
+        }
+    }
+
     /// Checks that the file is there and can be a disk: before something that takes long.
     ///
     /// # Errors

@@ -1,6 +1,10 @@
 //! `cargo xtask disk`: the files that are disks of guests.
 
+pub(crate) mod check;
 mod create;
+mod domain;
+mod format;
+mod ls;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -9,7 +13,9 @@ use clap::{Args, Subcommand};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cargo xtask disk create data.img 1G
-  cargo xtask run --disk data.img")]
+  cargo xtask disk format data.img
+  cargo xtask run --app queue --disk data.img
+  cargo xtask disk check data.img")]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     action: Action,
@@ -19,6 +25,12 @@ pub(crate) struct Arguments {
 enum Action {
     /// Make a blank disk: a file that takes room only as it is written
     Create(create::Arguments),
+    /// Make an empty store on a disk
+    Format(format::Arguments),
+    /// Verify everything that is in a store, and say what is damaged
+    Check(check::Arguments),
+    /// List the keys of a store
+    Ls(ls::Arguments),
 }
 
 /// # Errors
@@ -26,5 +38,11 @@ enum Action {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.action {
         Action::Create(arguments) => create::run(arguments),
+        Action::Format(arguments) => format::run(arguments),
+        Action::Check(arguments) => check::run(arguments),
+        Action::Ls(arguments) => ls::run(arguments),
     }
 }
+
+#[cfg(test)]
+mod tests;
