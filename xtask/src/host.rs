@@ -19,6 +19,11 @@ pub(crate) const QEMU: Need = Need {
     program: "qemu-system-x86_64",
     package: "qemu-system-x86",
 };
+/// What makes ext4 file systems.
+pub(crate) const MKFS: Need = Need {
+    program: "mkfs.ext4",
+    package: "e2fsprogs",
+};
 /// The browser of the end-to-end tests.
 pub(crate) const CHROMIUM: Need = Need {
     program: "chromium",

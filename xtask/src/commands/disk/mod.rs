@@ -4,6 +4,7 @@ pub(crate) mod check;
 mod create;
 mod domain;
 mod format;
+mod from_folder;
 mod ls;
 
 use anyhow::Result;
@@ -15,7 +16,8 @@ use clap::{Args, Subcommand};
   cargo xtask disk create data.img 1G
   cargo xtask disk format data.img
   cargo xtask run --app queue --disk data.img
-  cargo xtask disk check data.img")]
+  cargo xtask disk check data.img
+  cargo xtask disk from-folder ~/my-site site.img")]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     action: Action,
@@ -31,6 +33,8 @@ enum Action {
     Check(check::Arguments),
     /// List the keys of a store
     Ls(ls::Arguments),
+    /// Make a disk of a folder of files, for httpd to serve and Linux to mount
+    FromFolder(from_folder::Arguments),
 }
 
 /// # Errors
@@ -41,6 +45,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         Action::Format(arguments) => format::run(arguments),
         Action::Check(arguments) => check::run(arguments),
         Action::Ls(arguments) => ls::run(arguments),
+        Action::FromFolder(arguments) => from_folder::run(arguments),
     }
 }
 
