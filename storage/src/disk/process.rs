@@ -3,7 +3,7 @@
 use super::OpenError;
 use super::words::files;
 use core::cell::Cell;
-use xenlet_blkfront::hosted::{self as blkfront, Config, Medium};
+use xenlet_blkfront::hosted::{self as blkfront, Config, Faults, Medium};
 use xenlet_kernel::hosted::is_process;
 use xenlet_kernel::{cmdline, local};
 
@@ -31,6 +31,12 @@ pub(super) fn attach() -> Result<(), OpenError> {
         let number = (202 << 8) | (u32::try_from(index).unwrap_or(0) << 4);
         let config = Config {
             number,
+            // A file can't, and nothing is to be tried here.
+            discard: false,
+            faults: Faults {
+                in_order: true,
+                ..Faults::default()
+            },
             ..Config::default()
         };
         blkfront::attach(config, &medium);

@@ -10,6 +10,7 @@ use xenlet_kernel::hosted::{self, store};
 use xenlet_kernel::page::Page;
 use xenlet_kernel::time::{Duration, now, sleep};
 
+mod cuts;
 mod front;
 mod lies;
 mod random;
