@@ -67,6 +67,7 @@ mod tokens;
 mod upload;
 mod uploads;
 
+use alloc::string::String;
 use core::fmt::Display;
 use queue::Queue;
 use tokens::Tokens;
@@ -74,7 +75,7 @@ use uploads::Uploads;
 use xenlet_http::Service;
 use xenlet_kernel::{cmdline, timeline};
 use xenlet_net::{Error, TcpListener};
-use xenlet_storage::BlockDevice;
+use xenlet_storage::{BlockDevice, Disk, OpenError};
 
 /// Where HTTP clients look for a server.
 const PORT: u16 = 80;
@@ -84,14 +85,14 @@ const PORT: u16 = 80;
 /// # Errors
 ///
 /// As [`serve`].
-#[cfg(not(xenlet = "xen"))]
 pub async fn run() -> Result<(), Error> {
-    let disk = match cmdline::get("disk") {
-        Some(path) => xenlet_storage::FileDisk::open(path.as_ref(), false)
-            .map_err(|why| alloc::format!("disk={path}: {why}")),
-        None => Err("say which by disk=FILE".into()),
-    };
-    serve(disk).await
+    serve(first_disk().await).await
+}
+
+async fn first_disk() -> Result<Disk, OpenError> {
+    let names = xenlet_storage::disks().await?;
+    // Where there is none, opening it says how to have one.
+    xenlet_storage::open(names.first().map_or("xvda", String::as_str)).await
 }
 
 /// Serves the queue on `disk` until the domain is asked to end; without a disk, says so to everybody.
