@@ -1,6 +1,6 @@
 //! A client of the queue, and a guest for it.
 
-use embedded_io_async::{Read, Write};
+use embedded_io_async::Write;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use xenlet_blkfront::hosted::{Dice, Faults, Medium};
