@@ -233,6 +233,10 @@ impl<D: BlockDevice + 'static> BlobWriter<D> {
         else {
             return Ok(());
         };
+        if filled == 0 {
+            // A buffer was asked for, and then there was nothing to put into it.
+            return Ok(());
+        }
         pages
             .resize(filled.next_multiple_of(BLOCK))
             .map_err(|_| Error::OutOfMemory)?;
@@ -255,6 +259,10 @@ impl<D: BlockDevice + 'static> BlobWriter<D> {
         let Some(Open { extent, sums }) = self.open.take() else {
             return Ok(());
         };
+        if sums.is_empty() {
+            self.claim.trim(0);
+            return Ok(());
+        }
         let blocks = sums.len() as u64 + 1;
         self.claim.trim(blocks);
         let page = Node::build_list(b"sums", None, sums.iter().map(|sum| sum.to_le_bytes()))?;

@@ -261,6 +261,37 @@ fn limits_of_keys_and_values() {
 }
 
 #[test]
+fn a_buffer_that_is_asked_for_need_not_be_filled() {
+    on_store(256, async |store, medium| {
+        // Nothing at all, then as much as fills a request, then a run.
+        for (number, len) in (0..).zip([0, 2 * BLOCK, 32 * BLOCK]) {
+            let bytes = junk(number, len);
+            let used = store.stats().used_bytes;
+            put(&store, b"key", b"", Some(&bytes)).await.unwrap();
+            let taken = store.stats().used_bytes - used;
+            delete(&store, b"key").await.unwrap();
+
+            let used = store.stats().used_bytes;
+            let mut writer = store.blob_writer(None).unwrap();
+            writer.write(&bytes).await.unwrap();
+            assert!(!writer.spare().await.unwrap().is_empty());
+            let mut transaction = store.transaction();
+            let blob = writer.finish().await.unwrap();
+            transaction.put_blob(b"key", b"", blob).unwrap();
+            transaction.commit().await.unwrap();
+            assert_eq!(store.stats().used_bytes - used, taken, "{len} bytes");
+
+            let again = Store::open(medium.disk(Faults::default()), SMALL).await;
+            let (_, mut reader) = again.unwrap().blob(b"key").await.unwrap().unwrap();
+            let mut read = vec![0; len + 1];
+            assert_eq!(reader.read_at(0, &mut read).await, Ok(len));
+            assert_eq!(read[..len], bytes);
+            delete(&store, b"key").await.unwrap();
+        }
+    });
+}
+
+#[test]
 fn only_what_is_ours_is_opened() {
     hosted::test(async || {
         let open = async |medium: &Medium| {
