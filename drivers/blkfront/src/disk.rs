@@ -206,6 +206,12 @@ impl Disk {
         }
     }
 
+    /// How many requests are not answered, or their answers not taken.
+    #[cfg(test)]
+    pub(crate) fn outstanding(&self) -> usize {
+        self.0.shared.state.borrow().ops.len()
+    }
+
     fn transfer(&self, kind: Kind, sector: u64, pages: Pages) -> Answer {
         let shared = &self.0.shared;
         let checked = match kind {

@@ -162,4 +162,10 @@ impl Ops {
         self.free.push(id.0);
         Some(op)
     }
+
+    /// How many requests have a place.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.places.len() - self.free.len()
+    }
 }

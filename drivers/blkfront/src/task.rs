@@ -54,6 +54,7 @@ fn turn(device: &mut Device<Vbd>, shared: &Shared, cx: &mut Context<'_>) -> Turn
             return Turn::Down;
         }
         let mut state = shared.state.borrow_mut();
+        let could_flush = state.features.flush().is_some();
         let (idle, more) = match step(device, &mut state) {
             Ok(done) => done,
             Err(lie) => {
@@ -65,6 +66,12 @@ fn turn(device: &mut Device<Vbd>, shared: &Shared, cx: &mut Context<'_>) -> Turn
                 return Turn::Down;
             }
         };
+        if could_flush && state.features.flush().is_none() {
+            log::warn!(
+                "{}: the backend can't flush as it said: from now on writes last as its domain has it",
+                shared.name()
+            );
+        }
         // Whatever is already set is from before the ring was looked at: look again.
         let event = device
             .shared()

@@ -170,15 +170,7 @@ fn adjacent_ones_go_together() {
         let mut slot = Slot::default();
         for sector in [16, 0, 8, 32, 24, 48] {
             let op = ops.add(Pages::new(PAGE_SIZE).unwrap()).unwrap();
-            let part = Part {
-                op,
-                kind: Kind::Read,
-                units: 0..1,
-                sector,
-                sectors: 8,
-                alone: false,
-            };
-            queue.push(part).unwrap();
+            queue.push(part(op, sector)).unwrap();
         }
         assert!(slot.fill(&mut queue, &mut ops, &mut lender, 256, DOM0));
         let Some(Request::Direct(direct)) = slot.transfer(7, 1) else {
@@ -210,4 +202,76 @@ fn what_does_not_count_is_zeroed() {
             );
         }
     });
+}
+
+/// A page that the backend keeps is lost, and so is what was to be read into it.
+#[test]
+fn a_kept_page_is_an_error_to_its_caller() {
+    hosted::test(async || {
+        let (mut queue, mut ops) = (Queue::default(), Ops::default());
+        let mut lender = Lender::EachTime(DOM0);
+        let mut slot = Slot::default();
+        let mut add = |sector| {
+            let op = ops.add(Pages::new(PAGE_SIZE).unwrap()).unwrap();
+            let part = part(op, sector);
+            queue.push(part).unwrap();
+            op
+        };
+        let (first, second) = (add(0), add(8));
+        assert!(slot.fill(&mut queue, &mut ops, &mut lender, 256, DOM0));
+        let kept = hosted::map_grant(slot.held[1].gref(), true).unwrap();
+        let mut said = Vec::new();
+        let told = slot.take_back(&mut ops, &mut lender, Ok(()), |ops, part, result| {
+            said.push((part.op, result));
+            ops.finish(part.op, 1, result);
+        });
+        assert_eq!(told, Err(Lie::PageKept));
+        assert_eq!(said, [(first, Ok(())), (second, Err(IoError::Gone))]);
+        let mut cx = Context::from_waker(Waker::noop());
+        let Poll::Ready((pages, result)) = ops.poll(second, &mut cx) else {
+            panic!("it is answered");
+        };
+        assert_eq!((pages.len(), result), (PAGE_SIZE, Err(IoError::Gone)));
+        assert_eq!(page::leaked(), 1);
+        drop(kept);
+    });
+}
+
+fn part(op: crate::ops::OpId, sector: u64) -> Part {
+    Part {
+        op,
+        kind: Kind::Read,
+        units: 0..1,
+        sector,
+        sectors: 8,
+        alone: false,
+    }
+}
+
+#[test]
+fn what_is_tried_by_itself_stays_by_itself() {
+    let mut ops = Ops::default();
+    let op = ops.add(Pages::new(PAGE_SIZE).unwrap()).unwrap();
+    let (first, second) = (part(op, 0), part(op, 8));
+    assert!(first.joins(&second) && !second.joins(&first));
+    let alone = |part: &Part| Part {
+        alone: true,
+        ..part.clone()
+    };
+    assert!(!alone(&first).joins(&second) && !first.joins(&alone(&second)));
+}
+
+/// A caller that goes away, before or after its answer, leaves no place taken.
+#[test]
+fn places_are_used_again() {
+    let mut ops = Ops::default();
+    let add = |ops: &mut Ops| ops.add(Pages::new(PAGE_SIZE).unwrap()).unwrap();
+    let first = add(&mut ops);
+    ops.forget(first);
+    assert_ne!(add(&mut ops), first, "it is not answered yet");
+    ops.finish(first, 1, Ok(()));
+    assert_eq!(add(&mut ops), first);
+    ops.finish(first, 1, Ok(()));
+    ops.forget(first);
+    assert_eq!(add(&mut ops), first);
 }

@@ -179,6 +179,23 @@ fn what_makes_no_sense_is_refused_and_can_be_tried_again() {
 }
 
 #[test]
+fn what_is_less_than_a_sector_is_left_out() {
+    let medium = Medium::new(MIB).with_sector_size(4096);
+    hosted::test(async move || {
+        let config = Config::default();
+        attach(config.clone(), &medium);
+        hosted::add_backend(Box::new(Liar {
+            back: config.back(),
+            key: "sectors",
+            said: Some("2047"),
+        }));
+        let disk = Disk::open("xvda").await.unwrap();
+        assert_eq!(disk.geometry().sectors, 2040);
+        disk.close().await;
+    });
+}
+
+#[test]
 fn lies_are_said_in_words() {
     let lie = Lie::Operation { asked: 0, said: 1 };
     assert_eq!(

@@ -84,7 +84,9 @@ fn requests_go_on_without_those_who_asked() {
         });
         once.await;
         drop(asked);
+        assert_eq!(disk.outstanding(), 5);
         sleep(Duration::from_millis(1)).await;
+        assert_eq!(disk.outstanding(), 0, "nothing is kept for them");
         assert_eq!(seen.bytes()[..PAGE_SIZE], [7; PAGE_SIZE]);
         assert_eq!(seen.bytes()[2 * PAGE_SIZE..3 * PAGE_SIZE], [8; PAGE_SIZE]);
     });
