@@ -26,6 +26,8 @@ mod checksum;
 mod commit;
 mod draft;
 mod error;
+#[cfg(not(any(xenlet = "xen", xenlet = "unix")))]
+pub mod fuzz;
 mod identify;
 mod node;
 mod open;

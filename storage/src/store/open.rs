@@ -138,7 +138,9 @@ pub(super) async fn find<D: BlockDevice>(disk: &D) -> Result<Newest, Error> {
                 // A power cut in the middle of a commit, or of formatting.
                 Copy::Valid(_) | Copy::Blank => {}
                 Copy::Damaged | Copy::Unreadable | Copy::OtherVersion(_) => {
-                    log::warn!("store: a superblock in block {place} is damaged; its copy is not");
+                    log::warn!(
+                        "store: a superblock, in block {place}, is damaged or can't be read; its copy can"
+                    );
                 }
             }
             repairs.push((place, right));

@@ -2,6 +2,8 @@
 
 mod basic;
 mod cuts;
+mod faults;
+mod flips;
 mod model;
 
 use super::{BLOCK, Error, Options, Store};
