@@ -3,6 +3,7 @@
 //! `XENLET_SEED=n` runs seed `n` alone, in which a failure repeats; `XENLET_SEEDS=n` runs as many.
 
 use super::*;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use xenlet_blkfront::hosted::{Kind, Nth};
 use xenlet_kernel::run::spawn;
@@ -65,20 +66,21 @@ async fn work(store: Store<MediumDisk>, record: Record, worker: u64, mut dice: D
         let changes: Vec<_> = changes.into_iter().collect();
         record.lock().unwrap()[index].open = changes.clone();
         let done = change(&store, worker, &changes).await;
-        let mut records = record.lock().unwrap();
-        let known = &mut records[index];
         if done == Err(Error::Unsure) {
             return;
         }
-        known.open.clear();
-        if done.is_ok() {
-            known.sure.extend(changes);
-        } else if let Err(Error::ReadOnly(_)) = done {
+        let looked = dice.below(KEYS);
+        let state = {
+            let known = &mut record.lock().unwrap()[index];
+            known.open.clear();
+            if done.is_ok() {
+                known.sure.extend(changes);
+            }
+            known.sure.get(&looked).copied().flatten()
+        };
+        if let Err(Error::ReadOnly(_)) = done {
             return;
         }
-        let looked = dice.below(KEYS);
-        let state = known.sure.get(&looked).copied().flatten();
-        drop(records);
         match held(&store, &key(worker, looked)).await {
             Ok(found) => assert!(
                 found == expected(state),
@@ -110,8 +112,8 @@ async fn change(
     transaction.commit().await
 }
 
-/// One domain's life: it ends by itself, or by the cut.
-fn live(medium: &Medium, record: &Record, faults: Faults, mut dice: Dice) {
+/// One domain's life: it ends by itself, or by the cut. Says whether it was the cut.
+fn live(medium: &Medium, record: &Record, faults: Faults, mut dice: Dice) -> bool {
     let (medium, record) = (medium.clone(), Arc::clone(record));
     let cuts = medium.cuts();
     hosted::test(async move || {
@@ -131,12 +133,13 @@ fn live(medium: &Medium, record: &Record, faults: Faults, mut dice: Dice) {
                 worker.await;
             }
         };
-        medium.until_cut(life).await;
+        let is_cut = medium.until_cut(life).await.is_none();
         if medium.cuts() == cuts {
             // So that the next life begins with what a crash leaves, whatever came of this one.
             medium.cut(faults.seed);
         }
-    });
+        is_cut
+    })
 }
 
 /// Looks at everything, on a disk that does not fail.
@@ -147,7 +150,8 @@ fn verify(medium: &Medium, record: &Record) {
         let store = store.expect("it opens");
         assert_sound(&store).await;
         let mut entries = 0;
-        for (worker, known) in (0..).zip(record.lock().unwrap().iter_mut()) {
+        let mut all = record.lock().unwrap().clone();
+        for (worker, known) in (0..).zip(&mut all) {
             let mut happened = None;
             for n in 0..KEYS {
                 let found = held(&store, &key(worker, n)).await.expect("it is readable");
@@ -177,15 +181,17 @@ fn verify(medium: &Medium, record: &Record) {
                 known.sure.extend(open);
             }
         }
+        *record.lock().unwrap() = all;
         assert_eq!(store.stats().entries, entries, "there is more than was put");
     });
 }
 
-/// Several lives on one medium.
-fn run(seed: u64) {
+/// Several lives on one medium. Says how many were cut short.
+fn run(seed: u64) -> u64 {
     let mut dice = Dice::new(seed);
     let sector_size = if dice.one_in(4) { 4096 } else { 512 };
     let size = (64 + dice.below(300)) * BLOCK as u64 + dice.below(8) * sector_size as u64;
+    let mut cuts = 0;
     let medium = Medium::new(size).with_sector_size(sector_size);
     let record = Record::new(Mutex::new(vec![Known::default(); WORKERS as usize]));
     for _ in 0..1 + dice.below(4) {
@@ -210,9 +216,10 @@ fn run(seed: u64) {
             _ => {}
         }
         let life = Dice::new(dice.throw());
-        live(&medium, &record, faults, life);
+        cuts += u64::from(live(&medium, &record, faults, life));
         verify(&medium, &record);
     }
+    cuts
 }
 
 #[test]
@@ -224,13 +231,36 @@ fn nothing_acknowledged_is_lost() {
     };
     let seeds = match number("XENLET_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("XENLET_SEEDS").unwrap_or(2000),
+        None => 0..number("XENLET_SEEDS").unwrap_or(1000),
     };
-    for seed in seeds {
-        let done = std::panic::catch_unwind(|| run(seed));
-        if let Err(panic) = done {
-            eprintln!("power cuts: run again with XENLET_SEED={seed}");
-            std::panic::resume_unwind(panic);
+    let cuts = AtomicU64::new(0);
+    let next = AtomicU64::new(seeds.start);
+    let one_after_the_other = || {
+        loop {
+            let seed = next.fetch_add(1, Relaxed);
+            if !seeds.contains(&seed) {
+                return;
+            }
+            match std::panic::catch_unwind(|| run(seed)) {
+                Ok(some) => drop(cuts.fetch_add(some, Relaxed)),
+                Err(panic) => {
+                    next.store(seeds.end, Relaxed);
+                    eprintln!("power cuts: run again with XENLET_SEED={seed}");
+                    std::panic::resume_unwind(panic);
+                }
+            }
         }
-    }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(one_after_the_other);
+        }
+    });
+    let (cuts, seeds) = (cuts.into_inner(), seeds.end - seeds.start);
+    assert!(
+        cuts > seeds || seeds < 100,
+        "{cuts} lives were cut short, of {seeds} seeds"
+    );
+    println!("power cuts: {cuts}");
 }
