@@ -29,7 +29,7 @@ mod target {
     }
 }
 
-pub use target::Disk;
+pub use target::{Disk, Error as DiskError};
 
 use alloc::string::String;
 use alloc::vec::Vec;

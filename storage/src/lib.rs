@@ -18,7 +18,7 @@ mod file;
 pub mod files;
 pub mod store;
 
-pub use disk::{Disk, OpenError, disks, open};
+pub use disk::{Disk, DiskError, OpenError, disks, open};
 #[cfg(not(xenlet = "xen"))]
 pub use file::FileDisk;
 pub use xenlet_blkfront::{BlockDevice, Geometry, IoError, SECTOR};
