@@ -18,9 +18,8 @@ mod target {
 
     use alloc::string::String;
     use alloc::vec::Vec;
-    pub use xenlet_blkfront::Disk;
-    pub(super) use xenlet_blkfront::Error;
     use xenlet_blkfront::disk_name;
+    pub use xenlet_blkfront::{Disk, Error};
 
     pub(super) async fn names() -> Result<Vec<String>, super::OpenError> {
         let numbers = xenlet_blkfront::disks().await;
