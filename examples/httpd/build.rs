@@ -3,4 +3,7 @@
 
 fn main() {
     xenlet_fs_static_build::embed("site");
+    if std::env::var_os("CARGO_FEATURE_DISK").is_some() {
+        xenlet_fs_static_build::embed_types();
+    }
 }

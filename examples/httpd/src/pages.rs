@@ -1,14 +1,14 @@
 //! What httpd answers.
 
-use crate::{site, status};
+use crate::site::Site;
+use crate::status;
 use embedded_io_async::{Read, Write};
-use xenlet_fs_static::Tree;
 use xenlet_http::{Error, Exchange, Handler, KernelClock, Method, PLAIN_TEXT, Server, Status};
 
 /// The pages of a site, and `/status`.
-pub struct Pages(pub &'static Tree);
+pub struct Pages<T>(pub T);
 
-impl Handler for Pages {
+impl<T: Site + 'static> Handler for Pages<T> {
     async fn answer<S: Read + Write>(
         &self,
         exchange: Exchange<'_, '_, S, KernelClock>,
@@ -23,9 +23,9 @@ impl Handler for Pages {
                 .await;
         }
         match request.path() {
-            "/status" => status::page(exchange, server).await,
-            "/status.json" => status::json(exchange, server).await,
-            _ => site::answer(self.0, exchange).await,
+            "/status" => status::page(exchange, server, self.0.facts()).await,
+            "/status.json" => status::json(exchange, server, self.0.facts()).await,
+            _ => self.0.answer(exchange).await,
         }
     }
 }

@@ -1,108 +1,135 @@
-//! Answers from the embedded folder. All that depends on the request alone was worked out when the folder was embedded;
-//! what is left is a lookup, a choice of variant, and the conditions and ranges of RFC 9110 §13 and §14.
+//! Answers from a site: what does not depend on where it lies. That is the conditions and ranges of RFC 9110 §13 and §14.
+
+#[cfg(feature = "disk")]
+pub(crate) mod disk;
+mod tree;
 
 use alloc::format;
+use core::future::Future;
 use core::ops::Range;
 use embedded_io_async::{Read, Write};
-use xenlet_fs_static::{Accept, Entry, File, Tree, Variant};
+use serde::Serialize;
+use xenlet_fs_static::Accept;
 use xenlet_http::{ByteRange, Clock, Error, Exchange, PLAIN_TEXT, Precondition, Request, Status};
 
-/// Answers a `GET` or `HEAD` for a path of the tree, or says that there is no such page.
-pub(crate) async fn answer<S: Read + Write, C: Clock>(
-    tree: &'static Tree,
-    exchange: Exchange<'_, '_, S, C>,
-) -> Result<(), Error<S::Error>> {
-    let request = exchange.request();
-    match tree.get(request.path()) {
-        Some(Entry::File(file)) => send(exchange, negotiate(&request, file)).await,
-        Some(Entry::Redirect(redirect)) => exchange.reply(&[redirect.head()], b"").await,
-        None => match tree.not_found() {
-            Some(page) => {
-                let variant = negotiate(&request, page);
-                exchange.reply(&[variant.head()], variant.body()).await
-            }
-            None => {
-                exchange
-                    .refuse(Status::NOT_FOUND, "There is no such page here.")
-                    .await
-            }
-        },
-    }
+/// Files that can be asked for.
+pub trait Site {
+    /// Answers a `GET` or `HEAD`, or says that there is no such page.
+    ///
+    /// # Errors
+    ///
+    /// Those of the exchange.
+    fn answer<S: Read + Write, C: Clock>(
+        &self,
+        exchange: Exchange<'_, '_, S, C>,
+    ) -> impl Future<Output = Result<(), Error<S::Error>>>;
+
+    /// What `/status` says of it.
+    fn facts(&self) -> Facts;
 }
 
-/// The variant that the client likes best. One that refuses all of them gets the file as it is, rather than a 406
-/// that nobody can read either.
-fn negotiate(request: &Request<'_>, file: &'static File) -> &'static Variant {
-    let accept = request
+/// How large a site is; `null` is what nobody knows.
+#[derive(Debug, Serialize)]
+pub struct Facts {
+    /// Number of files.
+    pub files: Option<u64>,
+    /// Their size.
+    pub content_bytes: Option<u64>,
+    /// Bytes of their bodies with the compressed variants.
+    pub stored_bytes: Option<u64>,
+    /// Memory for what was read from a disk lately.
+    #[cfg(feature = "disk")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache: Option<Cache>,
+}
+
+/// Memory for what was read from a disk lately.
+#[cfg(feature = "disk")]
+#[derive(Debug, Serialize)]
+pub struct Cache {
+    /// In use now.
+    pub used_bytes: usize,
+    /// In use at most.
+    pub limit_bytes: usize,
+}
+
+/// A representation that a client may get, whole, in part or not at all.
+struct Representation<'r> {
+    /// The parts of a head, as `xenlet_fs_static::Variant` draws them.
+    head: &'r [u8],
+    fields: &'r [u8],
+    validators: &'r [u8],
+    etag: &'r str,
+    len: u64,
+}
+
+/// Where the bytes of a body come from.
+trait Body {
+    /// Replies with `head` and those bytes of the body.
+    async fn reply<S: Read + Write, C: Clock>(
+        self,
+        exchange: Exchange<'_, '_, S, C>,
+        head: &[&[u8]],
+        bytes: Range<u64>,
+    ) -> Result<(), Error<S::Error>>;
+}
+
+/// What a client says about content codings.
+fn accepted(request: &Request<'_>) -> Accept {
+    request
         .values("Accept-Encoding")
-        .fold(Accept::UNSAID, Accept::and);
-    file.negotiate(accept).unwrap_or(file.identity())
+        .fold(Accept::UNSAID, Accept::and)
 }
 
+/// Answers with what was asked for of a page.
 async fn send<S: Read + Write, C: Clock>(
     exchange: Exchange<'_, '_, S, C>,
-    variant: &'static Variant,
+    page: Representation<'_>,
+    body: impl Body,
 ) -> Result<(), Error<S::Error>> {
-    let (request, body) = (exchange.request(), variant.body());
-    match request.precondition(Some(variant.etag())) {
+    let request = exchange.request();
+    match request.precondition(Some(page.etag)) {
         Precondition::Passed => {}
         Precondition::NotModified => {
-            return exchange
-                .reply(
-                    &[Status::NOT_MODIFIED.line().as_bytes(), variant.validators()],
-                    b"",
-                )
-                .await;
+            let line = Status::NOT_MODIFIED.line().as_bytes();
+            return exchange.reply(&[line, page.validators], b"").await;
         }
         Precondition::Failed => {
-            return exchange
-                .refuse(
-                    Status::PRECONDITION_FAILED,
-                    "The page is not what If-Match says.",
-                )
-                .await;
+            let why = "The page is not what If-Match says.";
+            return exchange.refuse(Status::PRECONDITION_FAILED, why).await;
         }
     }
-    match request.range(variant.etag(), body.len() as u64) {
-        ByteRange::Whole => exchange.reply(&[variant.head()], body).await,
+    match request.range(page.etag, page.len) {
+        ByteRange::Whole => body.reply(exchange, &[page.head], 0..page.len).await,
         ByteRange::Part(part) => {
-            let bytes = cut(body, &part);
             let lines = format!(
                 "Content-Range: bytes {}-{}/{}\r\nContent-Length: {}\r\n",
                 part.start,
                 part.end - 1,
-                body.len(),
-                bytes.len()
+                page.len,
+                part.end - part.start
             );
-            let head = [
-                Status::PARTIAL_CONTENT.line().as_bytes(),
-                lines.as_bytes(),
-                variant.fields(),
-            ];
-            exchange.reply(&head, bytes).await
+            let line = Status::PARTIAL_CONTENT.line().as_bytes();
+            let head = [line, lines.as_bytes(), page.fields];
+            body.reply(exchange, &head, part).await
         }
         ByteRange::Unsatisfiable => {
-            let content_range = format!("bytes */{}", body.len());
+            let content_range = format!("bytes */{}", page.len);
             let fields = [("Content-Range", content_range.as_str()), PLAIN_TEXT];
+            let why = b"The page has no such bytes.\n";
             exchange
-                .respond(
-                    Status::RANGE_NOT_SATISFIABLE,
-                    &fields,
-                    b"The page has no such bytes.\n",
-                )
+                .respond(Status::RANGE_NOT_SATISFIABLE, &fields, why)
                 .await
         }
     }
 }
 
-/// A part of a body that lies within it.
-fn cut<'b>(body: &'b [u8], part: &Range<u64>) -> &'b [u8] {
-    let place = usize::try_from(part.start)
-        .ok()
-        .zip(usize::try_from(part.end).ok());
-    place
-        .and_then(|(start, end)| body.get(start..end))
-        .unwrap_or_default()
+/// Says that there is no such page, where the site has none of its own to say so.
+async fn missing<S: Read + Write, C: Clock>(
+    exchange: Exchange<'_, '_, S, C>,
+) -> Result<(), Error<S::Error>> {
+    let why = "There is no such page here.";
+    exchange.refuse(Status::NOT_FOUND, why).await
 }
 
 #[cfg(test)]

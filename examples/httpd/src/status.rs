@@ -3,6 +3,7 @@
 //! The page carries the facts of the moment it was sent, and its script fetches new ones each second. It brings its
 //! style with it, so that it looks the same beside any site.
 
+use crate::site;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use embedded_io_async::{Read, Write};
@@ -28,7 +29,7 @@ struct Facts {
     /// `null` where the guest is a process of the host.
     memory: Option<Memory>,
     image: Option<Image>,
-    site: Site,
+    site: site::Facts,
     connections: Connections,
     requests: u64,
     refused: u64,
@@ -57,20 +58,13 @@ struct Image {
 }
 
 #[derive(Serialize)]
-struct Site {
-    files: usize,
-    content_bytes: usize,
-    stored_bytes: usize,
-}
-
-#[derive(Serialize)]
 struct Connections {
     open: u32,
     total: u64,
 }
 
 impl Facts {
-    fn now(server: &Server<KernelClock>) -> Facts {
+    fn now(server: &Server<KernelClock>, site: site::Facts) -> Facts {
         let counters = server.counters();
         let memory = memory::stats();
         let boot = timeline::marks().into_iter().map(|mark| Mark {
@@ -100,11 +94,7 @@ impl Facts {
                 rodata_bytes: stats.rodata,
                 data_bytes: stats.data,
             }),
-            site: Site {
-                files: crate::SITE.files().len(),
-                content_bytes: crate::SITE.content_bytes(),
-                stored_bytes: crate::SITE.stored_bytes(),
-            },
+            site,
             connections: Connections {
                 open: counters.open,
                 total: counters.connections,
@@ -125,8 +115,9 @@ impl Facts {
 pub(crate) async fn json<S: Read + Write>(
     exchange: Exchange<'_, '_, S, KernelClock>,
     server: &Server<KernelClock>,
+    site: site::Facts,
 ) -> Result<(), Error<S::Error>> {
-    let facts = Facts::now(server).to_json();
+    let facts = Facts::now(server, site).to_json();
     let fields = [("Content-Type", "application/json"), NOT_KEPT, NOSNIFF];
     exchange
         .respond(Status::OK, &fields, facts.as_bytes())
@@ -137,8 +128,9 @@ pub(crate) async fn json<S: Read + Write>(
 pub(crate) async fn page<S: Read + Write>(
     exchange: Exchange<'_, '_, S, KernelClock>,
     server: &Server<KernelClock>,
+    site: site::Facts,
 ) -> Result<(), Error<S::Error>> {
-    let facts = escape(&Facts::now(server).to_json());
+    let facts = escape(&Facts::now(server, site).to_json());
     let page = around(&facts);
     let length = page.iter().map(|part| part.len() as u64).sum();
     let fields = [

@@ -1,6 +1,6 @@
 //! The shipped site, asked over a connection in memory.
 
-use super::answer;
+use super::Site;
 use crate::SITE;
 use alloc::format;
 use alloc::string::String;
@@ -54,18 +54,24 @@ impl Clock for NoClock {
 }
 
 /// A reply, taken apart.
-struct Reply {
-    head: String,
-    body: Vec<u8>,
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Reply {
+    pub(super) head: String,
+    pub(super) body: Vec<u8>,
 }
 
 impl Reply {
-    fn has(&self, line: &str) -> bool {
+    pub(super) fn has(&self, line: &str) -> bool {
         self.head.split("\r\n").any(|found| found == line)
     }
 }
 
 fn ask(method: &str, path: &str, lines: &str) -> Reply {
+    ask_of(&&SITE, method, path, lines)
+}
+
+/// Asks a site that waits for nothing.
+pub(super) fn ask_of(site: &impl Site, method: &str, path: &str, lines: &str) -> Reply {
     let request = format!("{method} {path} HTTP/1.1\r\nHost: h\r\n{lines}\r\n");
     let server = Server::new(NoClock, Limits::default());
     let mut client = Client {
@@ -75,7 +81,7 @@ fn ask(method: &str, path: &str, lines: &str) -> Reply {
     let mut connection = server.connection(&mut client);
     let served = pin!(async {
         while let Some(exchange) = connection.next().await? {
-            answer(&SITE, exchange).await?;
+            site.answer(exchange).await?;
         }
         Ok::<_, xenlet_http::Error<Infallible>>(())
     })
