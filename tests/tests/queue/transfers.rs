@@ -190,7 +190,7 @@ fn a_full_disk_says_so_and_stays_usable() {
     on_new_disk(8 * MIB, async |client| {
         let (large, small) = (junk(1, 5 << 20), junk(2, 100_000));
         let empty = state(&client).await;
-        for round in 0..5 {
+        for round in 0..3 {
             assert_eq!(
                 client.put("large", &large).await.status,
                 201,
