@@ -162,6 +162,29 @@ fn a_writer_that_is_dropped_leaves_nothing() {
 }
 
 #[test]
+fn blocks_of_a_dropped_writer_are_not_used_while_it_still_writes() {
+    for seed in 0..30 {
+        hosted::test(async move || {
+            let medium = Medium::new(64 * BLOCK as u64);
+            let faults = Faults {
+                seed,
+                ..Faults::default()
+            };
+            let store = Store::format(medium.disk(faults), SMALL).await.unwrap();
+            // It takes all that there is, sends its first blocks, and is gone.
+            let mut writer = store.blob_writer(Some(54 * BLOCK as u64)).unwrap();
+            writer.write(&vec![0; 6 * BLOCK + 1]).await.unwrap();
+            drop(writer);
+            let bytes = junk(seed, 6 * BLOCK);
+            while put(&store, b"blob", b"", Some(&bytes)).await == Err(Error::Full) {
+                xenlet_kernel::run::yield_now().await;
+            }
+            assert!(blob(&store, b"blob").await == Ok(Some(bytes)));
+        });
+    }
+}
+
+#[test]
 fn a_length_that_is_known_is_kept() {
     on_store(256, async |store, _| {
         assert_eq!(store.blob_writer(Some(1 << 20)).err(), Some(Error::Full));

@@ -63,6 +63,12 @@ async fn work(store: Store<MediumDisk>, record: Record, worker: u64, mut dice: D
             };
             changes.insert(dice.below(KEYS), state);
         }
+        if dice.one_in(4) {
+            // An upload that is given up: what it still writes must not come upon anything else.
+            if let Ok(mut writer) = store.blob_writer(None) {
+                let _ = writer.write(&junk(7, 20 * BLOCK)).await;
+            }
+        }
         let changes: Vec<_> = changes.into_iter().collect();
         record.lock().unwrap()[index].open = changes.clone();
         let done = change(&store, worker, &changes).await;
