@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "a test that fails says so by panicking")]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use xenlet_blkfront::hosted::{Config, Medium, attach};
@@ -30,7 +30,7 @@ fn image() -> &'static [u8] {
     })
 }
 
-fn make(folder: &Path, image: &PathBuf) {
+fn make(folder: &Path, image: &Path) {
     let path = std::env::var("PATH").unwrap_or_default();
     let mut line = Command::new("mke2fs");
     line.env("PATH", format!("{path}:/usr/sbin:/sbin"))

@@ -13,6 +13,7 @@ use crate::project::Target;
 #[command(after_help = "Examples:
   cargo xtask build --target xen
   cargo xtask build --site ~/my-site     a folder of files becomes a web server
+  cargo xtask build --site site.img      one that serves what is on a disk (cargo xtask disk from-folder)
   cargo xtask build --target unix        the same program on this machine's sockets")]
 pub(crate) struct Arguments {
     /// What to build for
@@ -21,8 +22,8 @@ pub(crate) struct Arguments {
     /// Which application: a folder of examples/
     #[arg(long, default_value = "httpd")]
     app: String,
-    /// The folder the application serves, instead of its own site/
-    #[arg(long, value_name = "DIR")]
+    /// The folder the application serves, instead of its own site/, or the image of a disk with one
+    #[arg(long, value_name = "DIR|IMAGE")]
     site: Option<PathBuf>,
 }
 

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use super::symbolize::symbolize;
-use crate::image::{self, Image};
+use crate::image::{self, Image, Site};
 use crate::interrupt;
 use crate::project::Target;
 use crate::rig::Options;
@@ -23,6 +23,7 @@ use crate::xen::{self, Disk, Guest, On, Settings, Xen};
 #[command(after_help = "Examples:
   cargo xtask run
   cargo xtask run --site ~/my-site --memory 8
+  cargo xtask run --site site.img --extra cache=4M
   cargo xtask run --extra 'ip=10.0.2.50/24 gw=10.0.2.2 log=debug'
   cargo xtask run --app queue --disk data.img
   cargo xtask run --target unix
@@ -35,8 +36,8 @@ pub(crate) struct Arguments {
     /// What to run it as
     #[arg(long, value_enum, default_value_t = Target::Xen)]
     target: Target,
-    /// The folder the application serves, instead of its own site/
-    #[arg(long, value_name = "DIR")]
+    /// The folder the application serves, instead of its own site/, or the image of a disk with one, which becomes its first
+    #[arg(long, value_name = "DIR|IMAGE")]
     site: Option<PathBuf>,
     /// The port of 127.0.0.1 that leads to the guest's port 80
     #[arg(long, default_value_t = 8080)]
@@ -67,13 +68,14 @@ const SIGINT: i32 = 2;
 /// # Errors
 /// If it doesn't build, the Xen doesn't come up, or the guest crashes.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    arguments.disks.iter().try_for_each(Disk::check)?;
+    let (disks, extra) = given(arguments)?;
+    disks.iter().try_for_each(Disk::check)?;
     if arguments.target == Target::Xen {
         Xen::check(arguments.on, arguments.yes)?;
     }
     let image = image::build(&arguments.app, arguments.target, arguments.site.as_deref())?;
     if arguments.target != Target::Xen {
-        return run_program(arguments, &image);
+        return run_program(arguments, &image, &disks, extra.as_deref());
     }
     interrupt::watch()?;
     let options = Options {
@@ -82,25 +84,46 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         ..Options::default()
     };
     let (xen, new) = Xen::get(arguments.on, options)?;
-    let result = run_guest(arguments, &image, &xen);
+    let settings = Settings {
+        memory: arguments.memory,
+        extra,
+        disks,
+        ..Settings::default()
+    };
+    let result = run_guest(arguments, &image, &xen, &settings);
     if new && let Xen::Rig(rig) = xen {
         rig.down()?;
     }
     result
 }
 
-fn run_program(arguments: &Arguments, image: &Image) -> Result<()> {
+/// The application's disks and its command line: a site on a disk is the first, and named.
+fn given(arguments: &Arguments) -> Result<(Vec<Disk>, Option<String>)> {
+    let (mut disks, mut extra) = (arguments.disks.clone(), arguments.extra.clone());
+    if let Some(Site::Image(file)) = arguments.site.as_deref().map(Site::find).transpose()? {
+        let site = Disk {
+            file,
+            read_only: true,
+            sector_size: 512,
+        };
+        disks.insert(0, site);
+        extra = Some(format!("site=xvda {}", extra.unwrap_or_default()));
+    }
+    Ok((disks, extra))
+}
+
+fn run_program(
+    arguments: &Arguments,
+    image: &Image,
+    disks: &[Disk],
+    extra: Option<&str>,
+) -> Result<()> {
     let mut program = Command::new(image.program());
     program.arg(format!("forward={GUEST_PORT}:{}", arguments.port));
-    for (number, disk) in arguments.disks.iter().enumerate() {
+    for (number, disk) in disks.iter().enumerate() {
         program.arg(disk.word(number)?);
     }
-    program.args(
-        arguments
-            .extra
-            .iter()
-            .flat_map(|extra| extra.split_whitespace()),
-    );
+    program.args(extra.iter().flat_map(|extra| extra.split_whitespace()));
     println!("serving http://127.0.0.1:{}/", arguments.port);
     // Ctrl-C is the program's, which shares this terminal: here it must only not end us first.
     interrupt::watch()?;
@@ -113,14 +136,8 @@ fn run_program(arguments: &Arguments, image: &Image) -> Result<()> {
     Ok(())
 }
 
-fn run_guest(arguments: &Arguments, image: &Image, xen: &Xen) -> Result<()> {
-    let settings = Settings {
-        memory: arguments.memory,
-        extra: arguments.extra.clone(),
-        disks: arguments.disks.clone(),
-        ..Settings::default()
-    };
-    let mut guest = Guest::create(xen, image, &settings)?;
+fn run_guest(arguments: &Arguments, image: &Image, xen: &Xen, settings: &Settings) -> Result<()> {
+    let mut guest = Guest::create(xen, image, settings)?;
     let mut forward = Forward {
         xen,
         host: arguments.port,

@@ -1,7 +1,20 @@
 //! `unikernel.cfg`, what `xl create` reads. Its syntax is xl.cfg(5)'s.
 
-/// The configuration of an application's guest; every word is explained where it stands.
-pub(crate) fn text(name: &str) -> String {
+use std::path::Path;
+
+/// The configuration of an application's guest, which serves the site on the disk `site` if there is one; every word is
+/// explained where it stands.
+pub(crate) fn text(name: &str, site: Option<&Path>) -> String {
+    let (disk, extra) = match site {
+        Some(image) => (
+            format!(
+                "'format=raw,vdev=xvda,access=ro,target={}' ",
+                image.display()
+            ),
+            "site=xvda",
+        ),
+        None => (String::new(), ""),
+    };
     format!(
         r#"# {name} as a Xen guest. In this folder, on any Xen host: xl create unikernel.cfg
 # A setting can be overridden where it is used: xl create unikernel.cfg 'memory=64' 'name="{name}-2"'
@@ -29,12 +42,13 @@ vif = [ 'bridge=xenbr0' ]
 # Disks, one entry each: a file or a block device of the host (here found from /), and what the guest sees it as.
 # disk = [ 'format=raw,vdev=xvda,access=rw,target=/srv/data.img' ]
 # A second one would be xvdb; access=ro makes one that can't be written. `cargo xtask disk create` makes such a file.
-disk = [ ]
+disk = [ {disk}]
 
 # The guest's command line. Empty: the address comes by DHCP. A static one:
 # extra = "ip=192.0.2.10/24 gw=192.0.2.1 dns=192.0.2.1"
-# and log=debug makes the console talkative.
-extra = ""
+# and log=debug makes the console talkative. A server of files that was built for a disk serves what is on it with
+# site=xvda, and keeps as much of it in memory as cache=4M says.
+extra = "{extra}"
 
 # What becomes of the guest when it ends: on `xl shutdown`, on `xl reboot`, and when it crashes. A crash report
 # is on the console then; `cargo xtask symbolize` names its functions and lines. "restart" would keep a service
@@ -52,7 +66,7 @@ mod tests {
 
     #[test]
     fn it_holds_what_xl_needs() {
-        let text = text("demo");
+        let text = text("demo", None);
         for line in [
             "name = \"demo\"",
             "kernel = \"unikernel.elf\"",
@@ -64,9 +78,20 @@ mod tests {
     }
 
     #[test]
+    fn a_site_on_a_disk_is_attached_and_named() {
+        let text = text("demo", Some(Path::new("/srv/site.img")));
+        for line in [
+            "disk = [ 'format=raw,vdev=xvda,access=ro,target=/srv/site.img' ]",
+            "extra = \"site=xvda\"",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}");
+        }
+    }
+
+    #[test]
     fn every_setting_has_a_comment_above_it_or_shares_one() {
         let mut explained = false;
-        for line in text("demo").lines() {
+        for line in text("demo", None).lines() {
             match line {
                 "" => explained = false,
                 line if line.starts_with('#') => explained = true,

@@ -5,6 +5,7 @@ mod elf;
 mod size;
 
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -58,17 +59,25 @@ impl Image {
     }
 }
 
-/// Builds an application. `site` is for applications that embed a folder: their build script finds it in
-/// `XENLET_SITE`.
+/// Builds an application. `site` is for applications that serve one: a folder is embedded, by their build script, which
+/// finds it in `XENLET_SITE`; for the image of a disk they are built with the feature `disk`.
 ///
 /// # Errors
-/// If there is no such application or folder, or if it doesn't compile or link.
+/// If there is no such application or site, or if it doesn't compile or link.
 pub(crate) fn build(name: &str, target: Target, site: Option<&Path>) -> Result<Image> {
     let app = App::find(name)?;
     let mut cargo = project::cargo();
     cargo.args(["build", "--package", &app.package, "--bin", &app.program]);
-    if let Some(site) = site {
-        cargo.env("XENLET_SITE", folder_of_site(site)?);
+    let mut disk = None;
+    match site.map(Site::find).transpose()? {
+        Some(Site::Folder(folder)) => {
+            cargo.env("XENLET_SITE", folder);
+        }
+        Some(Site::Image(image)) => {
+            cargo.args(["--features", "disk"]);
+            disk = Some(image);
+        }
+        None => {}
     }
     let built = configure(&mut cargo, target).join(&app.program);
     sh::show(&mut cargo).with_context(|| format!("{name} does not build for {}", target.name()))?;
@@ -89,7 +98,7 @@ pub(crate) fn build(name: &str, target: Target, site: Option<&Path>) -> Result<I
             .arg(image.elf()),
     )
     .context("objcopy is of binutils, which every C compiler brings")?;
-    fs::write(image.config(), config::text(name))?;
+    fs::write(image.config(), config::text(name, disk.as_deref()))?;
     phase.done();
     Ok(image)
 }
@@ -170,21 +179,56 @@ fn cargo_home() -> PathBuf {
     )
 }
 
-fn folder_of_site(site: &Path) -> Result<PathBuf> {
-    let site = match site.strip_prefix("~") {
-        // Shells expand `--site ~/x` but not `--site=~/x`.
-        Ok(rest) => std::env::home_dir().unwrap_or_default().join(rest),
-        Err(_) => site.to_path_buf(),
-    };
-    let absolute = fs::canonicalize(&site)
-        .with_context(|| format!("no folder {}: see --site", site.display()))?;
-    if !absolute.is_dir() {
-        bail!(
-            "{} is not a folder: --site wants the folder to serve",
-            site.display()
-        );
+/// A site to serve, where it really is.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Site {
+    /// A folder, to be embedded.
+    Folder(PathBuf),
+    /// The image of a disk.
+    Image(PathBuf),
+}
+
+impl Site {
+    /// What `--site` names.
+    ///
+    /// # Errors
+    /// If there is no such thing, or its name can't be in a guest's configuration.
+    pub(crate) fn find(site: &Path) -> Result<Self> {
+        let site = match site.strip_prefix("~") {
+            // Shells expand `--site ~/x` but not `--site=~/x`.
+            Ok(rest) => std::env::home_dir().unwrap_or_default().join(rest),
+            Err(_) => site.to_path_buf(),
+        };
+        let absolute = fs::canonicalize(&site)
+            .with_context(|| format!("no folder or disk {}: see --site", site.display()))?;
+        if absolute.is_dir() {
+            return Ok(Self::Folder(absolute));
+        }
+        if !is_file_system(&absolute) {
+            bail!(
+                "{0} is neither a folder nor a disk with files: --site wants the folder to serve, or what `cargo xtask disk \
+                 from-folder DIR {0}` makes of it",
+                site.display()
+            );
+        }
+        if absolute
+            .to_str()
+            .is_none_or(|path| path.contains(['\'', '"', '\n']))
+        {
+            bail!(
+                "{} has a quote in its name, which a guest's configuration can't hold: give it another name",
+                absolute.display()
+            );
+        }
+        Ok(Self::Image(absolute))
     }
-    Ok(absolute)
+}
+
+/// Whether a file or a block device begins as an ext4 file system does.
+fn is_file_system(path: &Path) -> bool {
+    let mut begin = [0; 1024 + 0x3a];
+    let read = fs::File::open(path).and_then(|mut file| file.read_exact(&mut begin));
+    read.is_ok() && begin.ends_with(&[0x53, 0xef])
 }
 
 #[cfg(test)]
@@ -192,18 +236,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_site_is_named() {
-        let error = folder_of_site(Path::new("/no/such/site"))
-            .unwrap_err()
-            .to_string();
-        assert!(error.contains("/no/such/site"), "{error}");
-        let error = folder_of_site(Path::new("/proc/version"))
-            .unwrap_err()
-            .to_string();
+    fn a_site_is_a_folder_or_a_disk() {
+        let error = |path: &str| Site::find(Path::new(path)).unwrap_err().to_string();
+        assert!(error("/no/such/site").contains("/no/such/site"));
+        let neither = error("/proc/version");
         assert!(
-            error.contains("/proc/version") && error.contains("not a folder"),
-            "{error}"
+            neither.contains("/proc/version") && neither.contains("from-folder"),
+            "{neither}"
         );
+        assert_eq!(
+            Site::find(Path::new("/proc")).unwrap(),
+            Site::Folder("/proc".into())
+        );
+        let image = std::env::temp_dir().join(format!("xtask-site-{}", std::process::id()));
+        let mut bytes = vec![0; 4096];
+        bytes[1024 + 0x38..][..2].copy_from_slice(&[0x53, 0xef]);
+        fs::write(&image, bytes).unwrap();
+        let found = Site::find(&image);
+        fs::remove_file(&image).unwrap();
+        assert!(matches!(found, Ok(Site::Image(_))), "{found:?}");
     }
 
     #[test]
