@@ -75,8 +75,7 @@ impl Rig {
                 "discard": "unmap",
                 "file": { "driver": "file", "filename": file, "discard": "unmap" },
             }),
-        )
-        .context("is it in use by another guest?")?;
+        )?;
         let wwn = u64::from_str_radix(name, 16)?;
         qmp::execute(
             self.state.pid,
@@ -90,7 +89,8 @@ impl Rig {
                 "logical_block_size": drive.sector_size,
                 "physical_block_size": drive.sector_size,
             }),
-        )?;
+        )
+        .context("is it in use already, by another guest or twice by this one?")?;
         self.find(name)
     }
 
