@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::fs;
+use std::fs::{self, File};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::http::Client;
 use crate::image::Image;
 use crate::project;
 use crate::sh;
-use crate::xen::{Guest, Settings, Xen};
+use crate::xen::{Disk, Guest, Settings, Xen};
 
 /// An emulated guest on a busy machine has its address within this.
 pub(super) const BOOT: Duration = Duration::from_secs(60);
@@ -25,6 +25,7 @@ pub(super) const END: Duration = Duration::from_secs(60);
 pub(super) struct Context<'x> {
     pub(super) xen: &'x Xen,
     pub(super) image: Image,
+    queue: Image,
     shared: Option<Server>,
     /// Guests of the test that runs now, and the ports that lead to them.
     guests: Vec<Guest>,
@@ -42,10 +43,11 @@ pub(super) struct Server {
 }
 
 impl<'x> Context<'x> {
-    pub(super) fn new(xen: &'x Xen, image: Image) -> Self {
+    pub(super) fn new(xen: &'x Xen, image: Image, queue: Image) -> Self {
         Self {
             xen,
             image,
+            queue,
             shared: None,
             guests: Vec::new(),
             ports: Vec::new(),
@@ -55,20 +57,16 @@ impl<'x> Context<'x> {
     /// A guest for this test alone. Its number is part of its name: there are few names, because QEMU gives
     /// addresses to sixteen guests and never takes one back.
     pub(super) fn guest(&mut self, number: u32, settings: Settings) -> Result<Guest> {
-        let settings = Settings {
-            name: Some(format!("e2e-{number}")),
-            ..settings
-        };
-        self.create(&settings)
+        self.create(&self.image.clone(), named(number, settings))
     }
 
-    fn create(&mut self, settings: &Settings) -> Result<Guest> {
+    fn create(&mut self, image: &Image, settings: Settings) -> Result<Guest> {
         // One of the same name may be left of a run that was cut short.
         let name = settings.name.as_deref().unwrap_or_default();
         self.xen
             .dom0()
             .run(&format!("xl destroy '{name}' 2>/dev/null || true"))?;
-        let guest = Guest::create(self.xen, &self.image, settings)?;
+        let guest = Guest::create(self.xen, image, &settings)?;
         self.guests.push(guest.clone());
         Ok(guest)
     }
@@ -76,6 +74,24 @@ impl<'x> Context<'x> {
     /// A guest for this test alone, when it has an address.
     pub(super) fn server(&mut self, number: u32, settings: Settings) -> Result<Server> {
         let guest = self.guest(number, settings)?;
+        self.await_server(guest)
+    }
+
+    /// A guest for this test alone that runs the queue, when it has an address.
+    pub(super) fn queue(&mut self, number: u32, settings: Settings) -> Result<Server> {
+        let guest = self.create(&self.queue.clone(), named(number, settings))?;
+        self.await_server(guest)
+    }
+
+    /// The words of a command line that give a guest its address at once, where DHCP would only take time.
+    pub(super) fn address(&self) -> &'static str {
+        match self.xen {
+            Xen::Rig(_) => "ip=10.0.2.50/24 gw=10.0.2.2",
+            Xen::Local => "",
+        }
+    }
+
+    fn await_server(&mut self, guest: Guest) -> Result<Server> {
         let address = guest.address(BOOT)?;
         let server = self.serve(guest, address)?;
         self.ports.extend(server.port);
@@ -107,7 +123,7 @@ impl<'x> Context<'x> {
                 name: Some("e2e-shared".into()),
                 ..Settings::default()
             };
-            let guest = self.create(&settings)?; // one of the test's, until it is known to work
+            let guest = self.create(&self.image.clone(), settings)?; // one of the test's, until it is known to work
             let address = guest.address(BOOT)?;
             self.shared = Some(self.serve(guest, address)?);
             self.guests.pop();
@@ -163,11 +179,27 @@ impl<'x> Context<'x> {
         Ok(files)
     }
 
+    /// A blank disk for a test: a file of so many bytes, in the place of the one that was left the last time.
+    pub(super) fn disk(name: &str, bytes: u64) -> Result<Disk> {
+        let file = Self::keep(&format!("{name}.img"))?;
+        let blank = File::create(&file).and_then(|made| made.set_len(bytes));
+        blank.with_context(|| format!("cannot make the disk {}", file.display()))?;
+        Ok(Disk::of(&file))
+    }
+
     /// Where a test leaves something for people to look at.
     pub(super) fn keep(name: &str) -> Result<PathBuf> {
         let folder = project::target_dir().join("e2e");
         fs::create_dir_all(&folder)?;
         Ok(folder.join(name))
+    }
+}
+
+/// The settings of a guest for one test.
+fn named(number: u32, settings: Settings) -> Settings {
+    Settings {
+        name: Some(format!("e2e-{number}")),
+        ..settings
     }
 }
 

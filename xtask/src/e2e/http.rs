@@ -6,10 +6,14 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use ureq::Agent;
+use ureq::http::Response;
+use ureq::{Agent, Body};
 
 /// An emulated guest answers within this even under load.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// And has sent all of something large within this.
+pub(super) const LONG: Duration = Duration::from_secs(600);
 
 /// A client of one server.
 #[derive(Clone, Debug)]
@@ -57,18 +61,7 @@ impl Client {
 
     /// Gets a page, with these request headers.
     pub(super) fn get(&self, path: &str, headers: &[(&str, &str)]) -> Result<Answer> {
-        // Unless a test asks for something else, no variant.
-        let mut request = self
-            .agent
-            .get(self.url(path))
-            .header("Accept-Encoding", "identity");
-        for (name, value) in headers {
-            if let Some(all) = request.headers_mut() {
-                all.remove(*name);
-            }
-            request = request.header(*name, *value);
-        }
-        let mut response = request.call().with_context(|| format!("GET {path}"))?;
+        let mut response = self.open(path, headers, PATIENCE)?;
         let text = |value: &ureq::http::HeaderValue| {
             String::from_utf8_lossy(value.as_bytes()).into_owned()
         };
@@ -89,6 +82,30 @@ impl Client {
             headers,
             body,
         })
+    }
+
+    /// The same with the body still to be read, all of it within `timeout`.
+    pub(super) fn open(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        timeout: Duration,
+    ) -> Result<Response<Body>> {
+        // Unless a test asks for something else, no variant.
+        let mut request = self
+            .agent
+            .get(self.url(path))
+            .header("Accept-Encoding", "identity")
+            .config()
+            .timeout_global(Some(timeout))
+            .build();
+        for (name, value) in headers {
+            if let Some(all) = request.headers_mut() {
+                all.remove(*name);
+            }
+            request = request.header(*name, *value);
+        }
+        request.call().with_context(|| format!("GET {path}"))
     }
 
     /// Gets a page that must be there.
@@ -137,7 +154,7 @@ pub(super) fn request(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: xenlet.test\r\n\r\n")
 }
 
-/// Reads one answer with a `Content-Length`.
+/// Reads one answer with a `Content-Length`, or with the status that says that there is no content.
 pub(super) fn read_answer(stream: &mut TcpStream) -> Result<(u16, Vec<u8>)> {
     const END_OF_HEAD: &[u8] = b"\r\n\r\n";
     let mut bytes = Vec::new();
@@ -155,12 +172,14 @@ pub(super) fn read_answer(stream: &mut TcpStream) -> Result<(u16, Vec<u8>)> {
         .split(' ')
         .nth(1)
         .context("no status in the answer")?
-        .parse()?;
+        .parse::<u16>()?;
     let length = head
         .lines()
-        .find_map(|line| line.strip_prefix("content-length:"))
-        .context("no content-length")?;
-    let length: usize = length.trim().parse()?;
+        .find_map(|line| line.strip_prefix("content-length:"));
+    let length: usize = match (status, length) {
+        (204, None) => 0,
+        (_, length) => length.context("no content-length")?.trim().parse()?,
+    };
     while bytes.len() < end + length {
         more(stream, &mut bytes)?;
     }

@@ -1,13 +1,17 @@
-//! End-to-end tests: httpd as a guest of a real Xen, looked at from outside.
+//! End-to-end tests: httpd and the queue as guests of a real Xen, looked at from outside.
 
 mod boot;
 mod browser;
+mod content;
 mod context;
 mod crash;
+mod destroyed;
 mod devtools;
 mod http;
 mod lifecycle;
+mod queue;
 mod serve;
+mod uploads;
 
 use std::time::Instant;
 
@@ -48,10 +52,18 @@ const TESTS: &[Test] = &[
     ("crash-panic", crash::panic),
     ("crash-writing-code", crash::code),
     ("crash-executing-data", crash::data),
+    ("queue-round-trip", queue::round_trip),
+    ("queue-4096-byte-sectors", queue::large_sectors),
+    ("queue-read-only-disk", queue::read_only),
+    ("queue-full-disk", queue::full),
+    ("queue-512-mib-in-32", queue::much_larger_than_memory),
+    ("queue-destroyed-twenty-times", destroyed::twenty_times),
 ];
 
-/// The application under test.
+/// The application of most tests.
 const APP: &str = "httpd";
+/// The application with a disk.
+const QUEUE: &str = "queue";
 
 /// How many tests ended how.
 #[derive(Debug, Default)]
@@ -79,12 +91,13 @@ pub(crate) fn run(on: On, options: Options, filter: &[String]) -> Result<Outcome
             filter.join("` or `")
         );
     }
-    let phase = Phase::start("building httpd for Xen");
+    let phase = Phase::start("building httpd and the queue for Xen");
     let image = image::build(APP, Target::Xen, None)?;
+    let queue = image::build(QUEUE, Target::Xen, None)?;
     phase.done();
     interrupt::watch()?;
     let (xen, new) = Xen::get(on, options)?;
-    let mut context = Context::new(&xen, image);
+    let mut context = Context::new(&xen, image, queue);
     let mut outcome = Outcome::default();
     for (name, test) in tests {
         if interrupt::count() > 0 {

@@ -21,7 +21,7 @@ use crate::ui::Phase;
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 
 /// What a build made.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Image {
     /// `target/<target>/<application>`.
     pub(crate) folder: PathBuf,
