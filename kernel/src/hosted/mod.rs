@@ -6,12 +6,15 @@
 //! anything can be done and jumps to the next deadline when nothing can. A process that serves a real network runs by
 //! the host's clock instead.
 
+mod ends;
 mod events;
 mod grants;
+pub mod hostile;
 pub(crate) mod platform;
 pub mod store;
 mod tasks;
 
+pub use ends::Ends;
 pub use events::{BackendPort, ports};
 pub use grants::{GrantError, MappedPage, map_grant};
 pub(crate) use tasks::track;

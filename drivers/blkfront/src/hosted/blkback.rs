@@ -85,15 +85,14 @@ impl Blkback {
     pub(super) fn detach(&mut self) {
         if !self.gone {
             self.detaching = true;
-            self.config.write_back("online", "0");
-            self.config.write_back("state", State::Closing.text());
+            self.config.ends().detach();
         }
     }
 
     pub(super) fn vanish(&mut self) {
         self.queue = None;
         self.gone = true;
-        store::remove(&self.config.back());
+        store::remove(&self.config.ends().back());
     }
 
     pub(super) fn poll(&mut self) -> bool {
@@ -126,8 +125,7 @@ impl Blkback {
     /// Goes where the frontend's state says. True if that is somewhere else.
     fn follow(&mut self) -> bool {
         let ours = self.state;
-        let front = self.config.front_key("state");
-        match front.as_deref().map_or(State::Unknown, State::from_text) {
+        match self.config.ends().front_state() {
             State::Initialising
                 if !self.detaching
                     && matches!(self.state, State::Initialising | State::Closed)
@@ -155,8 +153,7 @@ impl Blkback {
                 self.counts.persistent = 0;
                 self.switch(State::Closed);
                 if self.detaching {
-                    store::remove(&self.config.front());
-                    store::remove(&self.config.back());
+                    self.config.ends().remove();
                     self.gone = true;
                 }
             }
@@ -179,7 +176,7 @@ impl Blkback {
     fn switch(&mut self, state: State) {
         if self.state != state {
             self.state = state;
-            self.config.write_back("state", state.text());
+            self.config.ends().switch(state);
         }
     }
 }

@@ -3,9 +3,8 @@
 use super::faults::Faults;
 use crate::block::Geometry;
 use crate::proto::VDISK_READONLY;
-use xenlet_kernel::hosted::store;
+use xenlet_kernel::hosted::{Ends, store};
 use xenlet_kernel::time::Duration;
-use xenlet_kernel::xenbus::State;
 
 /// What a disk's blkback offers, and what goes wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,49 +77,29 @@ impl Config {
         }
     }
 
-    /// The frontend's place in xenstore.
-    pub fn front(&self) -> String {
-        format!("{}/device/vbd/{}", store::HOME, self.number)
-    }
-
-    /// The backend's place in xenstore.
-    pub fn back(&self) -> String {
-        format!("/local/domain/0/backend/vbd/1/{}", self.number)
-    }
-
-    /// The frontend's key; `None` when it is missing.
-    pub(super) fn front_key(&self, key: &str) -> Option<String> {
-        store::read(&format!("{}/{key}", self.front()))
+    /// Where it is in xenstore.
+    pub fn ends(&self) -> Ends {
+        Ends::of("vbd", self.number)
     }
 
     /// Writes a key of the backend's.
     pub(super) fn write_back(&self, key: &str, value: &str) {
-        store::write(&format!("{}/{key}", self.back()), value);
+        self.ends().write_back(key, value);
     }
 
     /// Writes what the toolstack writes, both ends at `Initialising`.
     pub(super) fn write_keys(&self, read_only: bool) {
-        let (front, back) = (self.front(), self.back());
-        let mode = if read_only { "r" } else { "w" };
-        let keys = [
-            (&front, "backend", back.as_str()),
-            (&front, "backend-id", "0"),
-            (&front, "virtual-device", &self.number.to_string()),
-            (&front, "device-type", "disk"),
-            (&back, "frontend", &front),
-            (&back, "frontend-id", "1"),
-            (&back, "online", "1"),
-            (&back, "removable", "0"),
-            (&back, "type", "phy"),
-            (&back, "mode", mode),
-            (&back, "device-type", "disk"),
-            (&back, "discard-enable", "1"),
-            (&back, "state", State::Initialising.text()),
-            (&front, "state", State::Initialising.text()),
-        ];
-        for (path, key, value) in keys {
-            store::write(&format!("{path}/{key}"), value);
-        }
+        let number = self.number.to_string();
+        self.ends().create(
+            &[("virtual-device", &number), ("device-type", "disk")],
+            &[
+                ("removable", "0"),
+                ("type", "phy"),
+                ("mode", if read_only { "r" } else { "w" }),
+                ("device-type", "disk"),
+                ("discard-enable", "1"),
+            ],
+        );
     }
 
     /// Writes what blkback offers at `InitWait`.
@@ -142,7 +121,7 @@ impl Config {
         for (key, value) in &self.says {
             match value {
                 Some(value) => self.write_back(key, value),
-                None => store::remove(&format!("{}/{key}", self.back())),
+                None => store::remove(&format!("{}/{key}", self.ends().back())),
             }
         }
     }

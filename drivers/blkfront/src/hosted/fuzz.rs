@@ -6,10 +6,10 @@ use crate::{BlockDevice, Disk, IoError, Link, SECTOR};
 use core::future::{Future, poll_fn};
 use core::pin::Pin;
 use core::task::Poll;
-use xenlet_kernel::hosted::{self, store};
+use xenlet_kernel::hosted;
+use xenlet_kernel::hosted::hostile::Held;
 use xenlet_kernel::page::Pages;
 use xenlet_kernel::time::{Duration, sleep, timeout};
-use xenlet_kernel::{grant, page};
 
 /// How often the guest connects again after the disk was gone.
 const LIVES: usize = 3;
@@ -24,7 +24,7 @@ pub fn fuzz(data: &[u8]) {
     hosted::test(async move || {
         // The domain's own watches are set by now.
         sleep(Duration::from_millis(1)).await;
-        let before = (grant::usage().0, store::watches(), hosted::ports());
+        let before = Held::now();
         let (features, script) = match data.split_first() {
             Some((first, script)) => (*first, script.to_vec()),
             None => (0, Vec::new()),
@@ -52,13 +52,7 @@ pub fn fuzz(data: &[u8]) {
             // A disk that was dropped is closed in the background.
             sleep(Duration::from_secs(60)).await;
         }
-        let after = (grant::usage().0, store::watches(), hosted::ports());
-        assert_eq!((after.1, after.2), (before.1, before.2), "watches, ports");
-        let (lost, kept) = (after.0 - before.0, blkback.kept());
-        assert!(lost <= kept, "{lost} grants lost, {kept} ever kept");
-        assert!(kept > 0 || page::leaked() == 0, "pages lost for nothing");
-        let lies = hosted::console_text().matches("broke the protocol").count();
-        assert!(lies <= LIVES, "{lies} lines for {LIVES} connections");
+        blkback.assert_nothing_lost(&before, LIVES);
     });
 }
 

@@ -1,25 +1,17 @@
-//! A blkback that lies about whatever a string of bytes tells it to: what property tests and fuzzers drive.
-//!
-//! It begins as an honest one, but for what it may say of the disk, so that the guest connects, and then each byte of
-//! its script is something that a backend could do: honest or not, to the ring, its indices, the pages, the events or
-//! the keys. With the script used up it does nothing any more but let go of what it holds when the guest closes.
+//! A blkback that lies about whatever a string of bytes tells it to: what property tests and fuzzers drive. What each byte
+//! does, to the ring, its indices, the pages, the events or the keys, is in `steps`; it may lie about the disk before that.
 
 mod steps;
 
 use super::config::Config;
 use crate::block::{Geometry, SECTOR};
 use crate::proto::{Blkif, RSP_OKAY, Request, Response, SEGMENT_SIZE, Segment};
-use std::cell::RefCell;
-use std::collections::{BTreeSet, VecDeque};
-use std::rc::Rc;
+use std::collections::VecDeque;
 use xenlet_kernel::addr::{GrantRef, PAGE_SIZE, Port};
-use xenlet_kernel::hosted::{Backend, BackendPort, MappedPage, add_backend, map_grant, store};
+use xenlet_kernel::hosted::hostile::{self, Device, Script};
+use xenlet_kernel::hosted::{BackendPort, Ends, MappedPage, map_grant};
 use xenlet_kernel::ring::BackRing;
-use xenlet_kernel::time::{Duration, Instant, now};
-use xenlet_kernel::xenbus::State;
 
-/// How long a pause in the script lets the guest run.
-const PAUSE: Duration = Duration::from_millis(1);
 /// The disk, as far as it does not lie about it.
 const GEOMETRY: Geometry = Geometry {
     sectors: 1 << 16,
@@ -65,70 +57,11 @@ const OFFERS: [&str; 12] = [
 /// Gives this thread's domain a disk whose blkback does what `script` says.
 pub fn attach(config: Config, script: Vec<u8>) -> Hostile {
     config.write_keys(false);
-    let hostile = Hostile(Rc::new(RefCell::new(Liar {
-        config,
-        script,
-        at: 0,
-        ring: None,
-        kept: Vec::new(),
-        ever: BTreeSet::new(),
-        seen: 0,
-        pause: None,
-    })));
-    add_backend(Box::new(hostile.clone()));
-    hostile
-}
-
-/// A hostile blkback's handle.
-#[derive(Clone)]
-pub struct Hostile(Rc<RefCell<Liar>>);
-
-impl Hostile {
-    /// Whether the script is used up.
-    pub fn done(&self) -> bool {
-        let liar = self.0.borrow();
-        liar.at >= liar.script.len()
-    }
-
-    /// How many of the guest's grants it ever kept mapped when it should not have: as many may be lost to the guest.
-    pub fn kept(&self) -> usize {
-        self.0.borrow().ever.len()
-    }
-
-    /// Lets a test do to the ring what it likes, and then shows it to the guest.
-    ///
-    /// # Panics
-    /// If the guest has not connected.
-    #[cfg(test)]
-    pub(super) fn ring<R>(&self, f: impl FnOnce(&mut Ring) -> R) -> R {
-        let mut liar = self.0.borrow_mut();
-        let ring = liar.ring.as_mut().expect("connected");
-        ring.take();
-        let result = f(ring);
-        ring.publish();
-        result
-    }
-
-    /// Keeps a page mapped, for a test.
-    #[cfg(test)]
-    pub(super) fn keep(&self, gref: GrantRef) {
-        let mut liar = self.0.borrow_mut();
-        liar.kept.push(map_grant(gref, false).unwrap());
-    }
-}
-
-impl Backend for Hostile {
-    fn poll(&mut self) -> bool {
-        self.0.borrow_mut().poll()
-    }
-
-    fn next_deadline(&self) -> Option<Instant> {
-        self.0.borrow().pause
-    }
+    Hostile::attach(Liar { config, ring: None }, script)
 }
 
 /// What the guest shared when it connected.
-pub(in crate::hosted) struct Ring {
+pub struct Ring {
     grefs: Vec<GrantRef>,
     pub(in crate::hosted) back: BackRing<Blkif, MappedPage>,
     end: BackendPort,
@@ -138,7 +71,7 @@ pub(in crate::hosted) struct Ring {
 
 impl Ring {
     fn open(config: &Config) -> Option<Self> {
-        let key = |key: &str| config.front_key(key)?.parse::<u32>().ok();
+        let key = |key: &str| config.ends().front_key(key)?.parse::<u32>().ok();
         let grefs: Vec<GrantRef> = match key("ring-ref") {
             Some(gref) if key("ring-page-order").is_none() => vec![GrantRef(gref)],
             _ => (0..1 << key("ring-page-order")?.min(4))
@@ -205,91 +138,70 @@ pub(in crate::hosted) fn grants(request: &Request) -> Vec<GrantRef> {
     }
 }
 
-struct Liar {
+/// A handle of it.
+pub type Hostile = hostile::Hostile<Liar>;
+
+/// A disk whose blkback lies.
+pub struct Liar {
     config: Config,
-    script: Vec<u8>,
-    at: usize,
     ring: Option<Ring>,
-    /// Pages that it should have let go of.
-    kept: Vec<MappedPage>,
-    ever: BTreeSet<GrantRef>,
-    seen: u64,
-    pause: Option<Instant>,
 }
 
 impl Liar {
-    fn poll(&mut self) -> bool {
-        if store::generation() != self.seen {
-            self.follow();
-            self.seen = store::generation();
-        }
-        if self.pause.is_some_and(|until| now() < until) {
-            return false;
-        }
-        self.pause = None;
-        if self.ring.is_none() || self.at >= self.script.len() {
-            return false;
-        }
-        self.step();
-        true
-    }
-
-    fn byte(&mut self) -> u8 {
-        let byte = self.script.get(self.at).copied().unwrap_or(0);
-        self.at += 1;
-        byte
-    }
-
-    fn word(&mut self) -> u16 {
-        u16::from_le_bytes([self.byte(), self.byte()])
-    }
-
-    fn long(&mut self) -> u32 {
-        u32::from_le_bytes([self.byte(), self.byte(), self.byte(), self.byte()])
-    }
-
-    /// Follows the guest's state, mostly.
-    fn follow(&mut self) {
-        match self
-            .config
-            .front_key("state")
-            .as_deref()
-            .map(State::from_text)
-        {
-            Some(State::Initialising) => {
-                let ours = store::read(&format!("{}/state", self.config.back()));
-                if ours.as_deref() != Some(State::InitWait.text()) {
-                    self.config.write_offers(GEOMETRY);
-                    self.lie_about_the_disk();
-                    self.config.write_back("state", State::InitWait.text());
-                }
-            }
-            Some(State::Initialised | State::Connected) if self.ring.is_none() => {
-                self.ring = Ring::open(&self.config);
-                self.config.write_disk(GEOMETRY);
-                self.lie_about_the_disk();
-                self.config.write_back("state", State::Connected.text());
-            }
-            Some(State::Closing | State::Closed) | None => {
-                // One in four does not let go.
-                if self.at >= self.script.len() || self.byte() >= 64 {
-                    self.ring = None;
-                    self.kept.clear();
-                    self.config.write_back("state", State::Closed.text());
-                } else if let Some(ring) = &self.ring {
-                    self.ever.extend(&ring.grefs);
-                }
-            }
-            _ => {}
-        }
+    /// Lets a test do to the ring what it likes, and then shows it to the guest.
+    ///
+    /// # Panics
+    /// If the guest has not connected.
+    #[cfg(test)]
+    pub(super) fn tell<R>(&mut self, f: impl FnOnce(&mut Ring) -> R) -> R {
+        let ring = self.ring.as_mut().expect("connected");
+        ring.take();
+        let result = f(ring);
+        ring.publish();
+        result
     }
 
     /// Up to three offers that make no sense, in one of two connections.
-    fn lie_about_the_disk(&mut self) {
-        for _ in 0..self.byte().saturating_sub(128) / 32 {
-            let key = OFFERS[usize::from(self.byte()) % OFFERS.len()];
-            let value = NONSENSE[usize::from(self.byte()) % NONSENSE.len()];
+    fn lie_about_the_disk(&self, script: &mut Script) {
+        for _ in 0..script.byte().saturating_sub(128) / 32 {
+            let key = OFFERS[usize::from(script.byte()) % OFFERS.len()];
+            let value = NONSENSE[usize::from(script.byte()) % NONSENSE.len()];
             self.config.write_back(key, value);
+        }
+    }
+}
+
+impl Device for Liar {
+    fn ends(&self) -> Ends {
+        self.config.ends()
+    }
+
+    fn offer(&mut self, script: &mut Script) {
+        self.config.write_offers(GEOMETRY);
+        self.lie_about_the_disk(script);
+    }
+
+    fn connect(&mut self, script: &mut Script) {
+        self.ring = Ring::open(&self.config);
+        self.config.write_disk(GEOMETRY);
+        self.lie_about_the_disk(script);
+    }
+
+    fn rings(&self) -> Vec<GrantRef> {
+        self.ring
+            .iter()
+            .flat_map(|ring| &ring.grefs)
+            .copied()
+            .collect()
+    }
+
+    fn disconnect(&mut self) {
+        self.ring = None;
+    }
+
+    fn step(&mut self, script: &mut Script) {
+        if let Some(ring) = self.ring.as_mut() {
+            ring.step(self.config.ends(), script);
         }
     }
 }

@@ -164,7 +164,7 @@ fn what_makes_no_sense_is_refused_and_can_be_tried_again() {
             ("sectors", ""),
         ] {
             hosted::add_backend(Box::new(Liar {
-                back: config.back(),
+                back: config.ends().back(),
                 key,
                 said: Some(said),
             }));
@@ -185,7 +185,7 @@ fn what_is_less_than_a_sector_is_left_out() {
         let config = Config::default();
         attach(config.clone(), &medium);
         hosted::add_backend(Box::new(Liar {
-            back: config.back(),
+            back: config.ends().back(),
             key: "sectors",
             said: Some("2047"),
         }));

@@ -41,7 +41,7 @@ use netback::Netback;
 use std::cell::RefCell;
 use std::rc::Rc;
 use xenlet_kernel::addr::PAGE_SIZE;
-use xenlet_kernel::hosted::{Backend, add_backend, store};
+use xenlet_kernel::hosted::{Backend, Ends, add_backend};
 use xenlet_kernel::time::{Duration, Instant};
 use xenlet_kernel::xenbus::State;
 
@@ -96,39 +96,20 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The frontend's place in xenstore.
-    pub fn front(&self) -> String {
-        format!("{}/device/vif/{}", store::HOME, self.number)
-    }
-
-    /// The backend's place in xenstore.
-    pub fn back(&self) -> String {
-        format!("/local/domain/0/backend/vif/1/{}", self.number)
+    /// Where it is in xenstore.
+    pub fn ends(&self) -> Ends {
+        Ends::of("vif", self.number)
     }
 
     /// Writes what the toolstack writes, both ends at `Initialising`.
     pub(crate) fn write_keys(&self) {
-        let (front, back) = (self.front(), self.back());
         let mac: Vec<String> = self.mac.iter().map(|b| format!("{b:02x}")).collect();
-        let mut keys = vec![
-            (&front, "backend", back.clone()),
-            (&front, "backend-id", "0".into()),
-            (&front, "handle", self.number.to_string()),
-            (&front, "mac", mac.join(":")),
-            (&back, "frontend", front.clone()),
-            (&back, "frontend-id", "1".into()),
-            (&back, "online", "1".into()),
-            (&back, "handle", self.number.to_string()),
-            (&back, "mac", mac.join(":")),
-            (&back, "state", State::Initialising.text().into()),
-            (&front, "state", State::Initialising.text().into()),
-        ];
-        if let Some(mtu) = self.mtu {
-            keys.push((&front, "mtu", mtu.to_string()));
-        }
-        for (path, key, value) in keys {
-            store::write(&format!("{path}/{key}"), &value);
-        }
+        let (handle, mac) = (self.number.to_string(), mac.join(":"));
+        let back = [("handle", handle.as_str()), ("mac", &mac)];
+        let mtu = self.mtu.map(|mtu| mtu.to_string());
+        let mut front = back.to_vec();
+        front.extend(mtu.as_deref().map(|mtu| ("mtu", mtu)));
+        self.ends().create(&front, &back);
     }
 
     /// Writes what netback offers at `InitWait`.
@@ -146,8 +127,7 @@ impl Config {
             ("multi-queue-max-queues", true),
         ];
         for (key, offered) in offers {
-            let value = u32::from(offered).to_string();
-            store::write(&format!("{}/{key}", self.back()), &value);
+            self.ends().write_back(key, &u32::from(offered).to_string());
         }
     }
 }

@@ -2,8 +2,6 @@
 
 use super::port::Port;
 use super::{Config, Wire};
-use std::fmt::Display;
-use std::str::FromStr;
 use xenlet_kernel::hosted::store;
 use xenlet_kernel::time::Instant;
 use xenlet_kernel::xenbus::State;
@@ -63,11 +61,7 @@ impl Netback {
             return;
         }
         self.detaching = true;
-        store::write(&format!("{}/online", self.config.back()), "0");
-        store::write(
-            &format!("{}/state", self.config.back()),
-            State::Closing.text(),
-        );
+        self.config.ends().detach();
     }
 
     pub(super) fn poll(&mut self) -> bool {
@@ -96,8 +90,7 @@ impl Netback {
     /// Goes where the frontend's state says. True if that is somewhere else.
     fn follow(&mut self) -> bool {
         let ours = self.state;
-        let front = store::read(&format!("{}/state", self.config.front()));
-        match front.as_deref().map_or(State::Unknown, State::from_text) {
+        match self.config.ends().front_state() {
             State::Initialising if !self.detaching => {
                 if matches!(self.state, State::Initialising | State::Closed) {
                     self.config.write_offers();
@@ -118,8 +111,7 @@ impl Netback {
                 self.port = None;
                 self.switch(State::Closed);
                 if self.detaching {
-                    store::remove(&self.config.front());
-                    store::remove(&self.config.back());
+                    self.config.ends().remove();
                     self.gone = true;
                 }
             }
@@ -131,22 +123,7 @@ impl Netback {
     fn switch(&mut self, state: State) {
         if self.state != state {
             self.state = state;
-            store::write(&format!("{}/state", self.config.back()), state.text());
+            self.config.ends().switch(state);
         }
     }
-}
-
-/// The frontend's key, which netback could not do without.
-pub(super) fn key<T: FromStr<Err: Display>>(config: &Config, key: &str) -> T {
-    let path = format!("{}/{key}", config.front());
-    let value = store::read(&path).unwrap_or_default();
-    match value.parse() {
-        Ok(value) => value,
-        Err(e) => panic!("netback would refuse {path} = {value:?}: {e}"),
-    }
-}
-
-/// Whether the frontend says 1 under a key that it may leave out.
-pub(super) fn flag(config: &Config, key: &str) -> bool {
-    store::read(&format!("{}/{key}", config.front())).is_some_and(|value| value == "1")
 }

@@ -6,7 +6,6 @@
 mod rx;
 mod tx;
 
-use super::netback::{flag, key};
 use super::{Config, Counts, Frame, Wire};
 use crate::proto::{self, TxResponse};
 use std::collections::VecDeque;
@@ -58,31 +57,32 @@ fn bind(port: u32) -> BackendPort {
 impl Port {
     /// Reads the frontend's keys and maps its rings.
     pub(super) fn open(config: &Config) -> Self {
+        let ends = config.ends();
         assert!(
-            flag(config, "request-rx-copy"),
+            ends.front_flag("request-rx-copy"),
             "netback refuses a frontend that does not say request-rx-copy"
         );
         assert!(
-            flag(config, "feature-rx-notify"),
+            ends.front_flag("feature-rx-notify"),
             "netback refuses a frontend that does not say feature-rx-notify"
         );
         let (tx_end, rx_end) = if config.split_channels {
             (
-                bind(key(config, "event-channel-tx")),
-                Some(bind(key(config, "event-channel-rx"))),
+                bind(ends.need("event-channel-tx")),
+                Some(bind(ends.need("event-channel-rx"))),
             )
         } else {
-            (bind(key(config, "event-channel")), None)
+            (bind(ends.need("event-channel")), None)
         };
         Self {
             takes: Takes {
-                sg: flag(config, "feature-sg"),
-                gso_tcpv4: flag(config, "feature-gso-tcpv4"),
-                gso_tcpv6: flag(config, "feature-gso-tcpv6"),
-                checksum: !flag(config, "feature-no-csum-offload"),
+                sg: ends.front_flag("feature-sg"),
+                gso_tcpv4: ends.front_flag("feature-gso-tcpv4"),
+                gso_tcpv6: ends.front_flag("feature-gso-tcpv6"),
+                checksum: !ends.front_flag("feature-no-csum-offload"),
             },
-            tx: BackRing::new(vec![map(GrantRef(key(config, "tx-ring-ref")), true)]),
-            rx: BackRing::new(vec![map(GrantRef(key(config, "rx-ring-ref")), true)]),
+            tx: BackRing::new(vec![map(GrantRef(ends.need("tx-ring-ref")), true)]),
+            rx: BackRing::new(vec![map(GrantRef(ends.need("rx-ring-ref")), true)]),
             tx_end,
             rx_end,
             tx_awake: true,

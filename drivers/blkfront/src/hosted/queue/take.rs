@@ -9,25 +9,11 @@ use crate::proto::{
     self, Direct, Discard, Indirect, MAX_SEGMENTS, SEGMENT_SIZE, SEGMENTS_PER_PAGE, Segment,
 };
 use std::collections::HashMap;
-use std::fmt::Display;
 use std::rc::Rc;
-use std::str::FromStr;
 use xenlet_kernel::addr::{GrantRef, PAGE_SIZE, Port};
 use xenlet_kernel::hosted::{BackendPort, GrantError, MappedPage, map_grant};
 use xenlet_kernel::ring::BackRing;
 use xenlet_kernel::time::{Duration, now};
-
-/// A key that blkback could not do without.
-fn key<T: FromStr<Err: Display>>(config: &Config, key: &str) -> T {
-    let value = config.front_key(key).unwrap_or_default();
-    match value.parse() {
-        Ok(value) => value,
-        Err(e) => panic!(
-            "blkback would refuse {}/{key} = {value:?}: {e}",
-            config.front()
-        ),
-    }
-}
 
 fn map(gref: GrantRef, write: bool) -> MappedPage {
     match map_grant(gref, write) {
@@ -39,35 +25,35 @@ fn map(gref: GrantRef, write: bool) -> MappedPage {
 impl Queue {
     /// Reads the frontend's keys and maps its ring.
     pub(in crate::hosted) fn open(config: &Config, geometry: Geometry) -> Self {
-        let protocol = config.front_key("protocol");
+        let ends = config.ends();
+        let protocol = ends.front_key("protocol");
         assert!(
             protocol.as_deref().is_none_or(|name| name == "x86_64-abi"),
             "blkback would read the ring as {protocol:?}"
         );
-        let refs: Vec<GrantRef> = match config.front_key("ring-page-order") {
-            None => vec![GrantRef(key(config, "ring-ref"))],
+        let refs: Vec<GrantRef> = match ends.front_key("ring-page-order") {
+            None => vec![GrantRef(ends.need("ring-ref"))],
             Some(_) => {
-                let order: u32 = key(config, "ring-page-order");
+                let order: u32 = ends.need("ring-page-order");
                 assert!(
                     order <= config.ring_order,
                     "a ring of order {order}, where {} is offered",
                     config.ring_order
                 );
                 (0..1 << order)
-                    .map(|i| GrantRef(key(config, &format!("ring-ref{i}"))))
+                    .map(|i| GrantRef(ends.need(&format!("ring-ref{i}"))))
                     .collect()
             }
         };
-        let port: u32 = key(config, "event-channel");
+        let port: u32 = ends.need("event-channel");
         let Some(end) = BackendPort::bind(Port(port)) else {
             panic!("blkback could not bind the guest's event channel {port}");
         };
-        let says = config.front_key("feature-persistent");
         Self {
             geometry,
             ring: BackRing::new(refs.into_iter().map(|gref| map(gref, true)).collect()),
             end,
-            persistent: config.persistent && says.as_deref() == Some("1"),
+            persistent: config.persistent && ends.front_flag("feature-persistent"),
             kept: HashMap::new(),
             awake: true,
             pending: Vec::new(),

@@ -63,12 +63,12 @@ impl Front {
     }
 
     pub(super) fn write(&self, key: &str, value: &str) {
-        store::write(&format!("{}/{key}", self.config.front()), value);
+        store::write(&format!("{}/{key}", self.config.ends().front()), value);
     }
 
     /// Waits for the backend to be in this state. It runs only while the guest sleeps.
     async fn wait(&self, state: State) {
-        let path = format!("{}/state", self.config.back());
+        let path = format!("{}/state", self.config.ends().back());
         while store::read(&path).as_deref() != Some(state.text()) {
             sleep(Duration::from_micros(10)).await;
         }
@@ -111,7 +111,7 @@ impl Front {
         let closed = self.wait(State::Closed);
         // One that is detached is gone then.
         let _ = timeout(Duration::from_millis(1), closed).await;
-        store::remove(&format!("{}/ring-page-order", self.config.front()));
+        store::remove(&format!("{}/ring-page-order", self.config.ends().front()));
         for page in self.ring.into_pages() {
             page.reclaim().unwrap();
         }

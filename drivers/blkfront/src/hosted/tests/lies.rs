@@ -91,14 +91,15 @@ fn without_pool() -> Config {
 fn lie(told: Lie, tell: impl FnOnce(&mut Ring) + Clone + Send + 'static) {
     for config in [Config::default(), without_pool(), Config::bare()] {
         let tell = tell.clone();
-        lie_to(config, told, 0, move |blkback| blkback.ring(tell));
+        lie_to(config, told, 0, move |blkback| blkback.device().tell(tell));
     }
 }
 
 /// Not a lie: the disk stays up, and the answer to the first read.
 fn no_lie(tell: impl FnOnce(&mut Ring) + Send + 'static) -> Option<Result<(), IoError>> {
     hosted::test(async move || {
-        let (_disk, answer, link) = after(without_pool(), |blkback| blkback.ring(tell)).await;
+        let (_disk, answer, link) =
+            after(without_pool(), |blkback| blkback.device().tell(tell)).await;
         assert_eq!(link, Link::Up);
         answer
     })
@@ -121,7 +122,7 @@ fn ids() {
     for id in [3, 4, 31, 32, 127, 128, 1 << 32, u64::MAX, u64::MAX - 127] {
         hosted::test(async move || {
             let (_, _, link) = after(Config::default(), |blkback| {
-                blkback.ring(|ring| {
+                blkback.device().tell(|ring| {
                     assert!(ring.asked.iter().all(|request| request.id() != id), "{id}");
                     respond(id, proto::OP_READ, RSP_OKAY)(ring);
                 });
@@ -138,7 +139,7 @@ fn an_answer_is_given_once() {
         hosted::test(async move || {
             let mut id = 0;
             let (_, answer, link) = after(config, |blkback| {
-                blkback.ring(|ring| {
+                blkback.device().tell(|ring| {
                     let request = ring
                         .asked
                         .iter()
@@ -218,7 +219,7 @@ fn producers() {
 fn a_page_that_is_kept() {
     // Without persistent grants it is a lie, and the page is lost until the backend lets go: here when it is closed.
     lie_to(without_pool(), Lie::PageKept, 1, |blkback| {
-        let kept = blkback.ring(|ring| {
+        let kept = blkback.device().tell(|ring| {
             let request = ring
                 .asked
                 .iter()
@@ -228,14 +229,16 @@ fn a_page_that_is_kept() {
             grants(&request)[1]
         });
         blkback.keep(kept);
-        blkback.ring(first(|_| {}));
+        blkback.device().tell(first(|_| {}));
     });
     // With them it is what both agreed on.
     hosted::test(async || {
         let (disk, answer, link) = after(Config::default(), |blkback| {
-            let kept = blkback.ring(|ring| ring.asked.iter().flat_map(grants).collect::<Vec<_>>());
+            let kept = blkback
+                .device()
+                .tell(|ring| ring.asked.iter().flat_map(grants).collect::<Vec<_>>());
             kept.into_iter().for_each(|gref| blkback.keep(gref));
-            blkback.ring(first(|_| {}));
+            blkback.device().tell(first(|_| {}));
         })
         .await;
         assert_eq!((answer, link), (Some(Ok(())), Link::Up));
@@ -273,7 +276,7 @@ fn writing_later_changes_nothing() {
             let mut read = pin!(disk.read(0, Pages::new(4096).unwrap()));
             let _ = poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx))).await;
             sleep(Duration::from_millis(1)).await;
-            let gref = blkback.ring(|ring| {
+            let gref = blkback.device().tell(|ring| {
                 // Over its request, which the guest must not read again.
                 ring.back.pages()[0].as_ref().write(64, &[0xff; 112]);
                 let request = ring.asked.pop_front().unwrap();
@@ -404,7 +407,7 @@ fn a_backend_that_goes_away() {
                 delay: Duration::from_secs(1),
                 ..Config::default()
             };
-            let back = config.back();
+            let back = config.ends().back();
             let vbd = attach(config, &Medium::new(MIB));
             let disk = Disk::connect(51712).await.unwrap();
             let (write, read) = (

@@ -24,7 +24,7 @@ fn what_is_offered_and_when() {
         hosted::test(async move || {
             attach(config.clone(), &medium);
             sleep(Duration::from_millis(1)).await;
-            let at = |key: &str| store::read(&format!("{}/{key}", config.back()));
+            let at = |key: &str| store::read(&format!("{}/{key}", config.ends().back()));
             assert_eq!(at("state").as_deref(), Some("2"));
             let waiting = at("feature-flush-cache");
             let front = Front::connect(&config, None).await;
@@ -366,15 +366,15 @@ fn it_leaves_comes_back_and_dies() {
         vbd.detach();
         sleep(Duration::from_millis(1)).await;
         assert_eq!(
-            store::read(&format!("{}/state", config.back())).as_deref(),
+            store::read(&format!("{}/state", config.ends().back())).as_deref(),
             Some("5")
         );
         front.leave().await;
-        assert_eq!(store::list(&config.front()), [""; 0]);
+        assert_eq!(store::list(&config.ends().front()), [""; 0]);
         let vbd = attach(config.clone(), &Medium::new(MIB));
         let front = Front::connect(&config, None).await;
         vbd.vanish();
-        assert_eq!(store::list(&config.back()), [""; 0]);
+        assert_eq!(store::list(&config.ends().back()), [""; 0]);
         drop(front);
         assert_eq!(xenlet_kernel::page::leaked(), 0);
     });

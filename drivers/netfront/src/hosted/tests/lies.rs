@@ -23,7 +23,7 @@ async fn after(tell: impl FnOnce(&Hostile)) -> (Netfront, Link) {
     }
     vif.flush();
     tell(&netback);
-    netback.rings(hostile::Rings::publish);
+    netback.device().tell(hostile::Rings::publish);
     while vif.receive().is_some() {}
     vif.flush();
     let link = vif.link();
@@ -59,7 +59,7 @@ fn no_lie(tell: impl FnOnce(&Hostile) + Send + 'static) -> crate::Stats {
 
 fn rx(id: u16, offset: u16, flags: u16, status: i16) -> impl FnOnce(&Hostile) + Send + 'static {
     move |netback| {
-        netback.rings(|rings| {
+        netback.device().tell(|rings| {
             rings.rx.push(&RxResponse {
                 id,
                 offset,
@@ -71,13 +71,17 @@ fn rx(id: u16, offset: u16, flags: u16, status: i16) -> impl FnOnce(&Hostile) + 
 }
 
 fn tx(id: u16, status: i16) -> impl FnOnce(&Hostile) + Send + 'static {
-    move |netback| netback.rings(|rings| rings.tx.push(&TxResponse { id, status }))
+    move |netback| {
+        netback
+            .device()
+            .tell(|rings| rings.tx.push(&TxResponse { id, status }))
+    }
 }
 
 /// Frames of these slots, each `(flags, status)`, with right ids; an extra where `Err`.
 fn frame(slots: Vec<Result<(u16, i16), Extra>>) -> impl FnOnce(&Hostile) + Send + 'static {
     move |netback| {
-        netback.rings(|rings| {
+        netback.device().tell(|rings| {
             for (id, slot) in (0..).zip(slots) {
                 rings.rx.push(&match slot {
                     Ok((flags, status)) => RxResponse {
@@ -154,7 +158,11 @@ fn producers() {
             cons: 0,
             outstanding: 64,
         }),
-        |netback| netback.rings(|rings| rings.rx.pages()[0].as_ref().store_release(RSP_PROD, 65)),
+        |netback| {
+            netback
+                .device()
+                .tell(|rings| rings.rx.pages()[0].as_ref().store_release(RSP_PROD, 65))
+        },
     );
     lie(
         Lie::TxProducer(BogusProducer {
@@ -162,7 +170,11 @@ fn producers() {
             cons: 0,
             outstanding: 3,
         }),
-        |netback| netback.rings(|rings| rings.tx.pages()[0].as_ref().store_release(RSP_PROD, 4)),
+        |netback| {
+            netback
+                .device()
+                .tell(|rings| rings.tx.pages()[0].as_ref().store_release(RSP_PROD, 4))
+        },
     );
     lie(
         Lie::TxProducer(BogusProducer {
@@ -171,7 +183,7 @@ fn producers() {
             outstanding: 3,
         }),
         |netback| {
-            netback.rings(|rings| {
+            netback.device().tell(|rings| {
                 rings.tx.pages()[0]
                     .as_ref()
                     .store_release(RSP_PROD, u32::MAX)
@@ -292,8 +304,10 @@ fn lies_are_told_without_end_and_logged_with_one() {
         let netback = hostile::attach(Config::default(), Vec::new());
         for _ in 0..100 {
             let mut vif = Netfront::connect(0).await.unwrap();
-            netback.rings(|rings| rings.tx.push(&TxResponse { id: 1, status: 0 }));
-            netback.rings(hostile::Rings::publish);
+            netback
+                .device()
+                .tell(|rings| rings.tx.push(&TxResponse { id: 1, status: 0 }));
+            netback.device().tell(hostile::Rings::publish);
             vif.flush();
             assert_ne!(vif.link(), Link::Up);
             vif.close().await;

@@ -247,11 +247,11 @@ fn why_it_cannot_be_connected() {
         );
         assert_eq!(Netfront::connect(0).await.unwrap_err(), Error::NoCopy(0));
         backend.detach();
-        store::remove(&config.front());
+        store::remove(&config.ends().front());
         settle().await;
 
         attach(Config::default(), pair().0);
-        let mac = format!("{}/mac", config.front());
+        let mac = format!("{}/mac", config.ends().front());
         store::write(&mac, "ff:ff:ff:ff:ff:ff");
         let bad = Error::BadMac(0, "ff:ff:ff:ff:ff:ff".into());
         assert_eq!(Netfront::connect(0).await.unwrap_err(), bad);
@@ -275,7 +275,7 @@ fn a_backend_that_refuses() {
         config.write_keys();
         config.write_offers();
         let before = taken();
-        let state = format!("{}/state", config.back());
+        let state = format!("{}/state", config.ends().back());
         store::write(&state, State::InitWait.text());
         spawn(async move {
             sleep(Duration::from_secs(1)).await;
