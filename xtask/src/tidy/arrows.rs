@@ -17,7 +17,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("xenlet-storage", &["xenlet-blkfront", "xenlet-kernel"]),
 ];
 
-/// What applications may use: not the drivers, which are `net`'s.
+/// What applications may use: not the drivers, which are `net`'s. An appliance made of another builds on its library.
 const APPLICATIONS: &str = "examples/";
 const APPLICATIONS_MAY_USE: &[&str] = &[
     "xenlet-kernel",
@@ -26,6 +26,7 @@ const APPLICATIONS_MAY_USE: &[&str] = &[
     "xenlet-http",
     "xenlet-fs-static",
     "xenlet-fs-static-build",
+    "xenlet-httpd",
 ];
 
 /// Who may see smoltcp: its future is uncertain, so one crate hides it. Tests use it as the other side.
