@@ -108,8 +108,11 @@ pub(super) async fn find<D: BlockDevice>(disk: &D) -> Result<Newest, Error> {
         .filter_map(newest_of)
         .max_by_key(|found| found.generation);
     let Some(mut newest) = newest else {
-        return Err(Error::Superblocks {
-            blocks: places(0, blocks),
+        return Err(match slots.as_flattened().contains(&Copy::Unreadable) {
+            true => UNREADABLE,
+            false => Error::Superblocks {
+                blocks: places(0, blocks),
+            },
         });
     };
     // A disk that is being formatted has zeros and these two generations; later both copies of both slots are there.
@@ -168,12 +171,14 @@ pub(super) async fn open<D: BlockDevice>(
         _ => None,
     };
     let superblock = newest.superblock;
-    if read_only.is_none() && !newest.repairs.is_empty() {
+    if read_only.is_none() {
         for (place, superblock) in newest.repairs {
             let mut page = Page::new().map_err(|_| Error::OutOfMemory)?;
             superblock.write(&mut page);
             write_block(&disk, place, page, "writing a superblock").await?;
         }
+        // A guest that was destroyed can leave a commit in the disk's cache, here to be read and not to stay. What it
+        // replaced must not be written over before it does.
         disk.flush().await.map_err(io("flushing the disk"))?;
     }
     let shared = Rc::new(Shared {

@@ -4,7 +4,7 @@ use super::*;
 use crate::store::Why;
 use xenlet_blkfront::hosted::{Kind, Nth};
 
-/// A store with one key, on a disk that fails as said from then on.
+/// A store with one key, on a disk that fails as said from then on. The first flush is that of opening it.
 async fn on_faults(faults: Faults) -> (Store<MediumDisk>, Medium) {
     let medium = Medium::new(256 * BLOCK as u64);
     let store = Store::format(medium.disk(Faults::default()), SMALL)
@@ -44,7 +44,7 @@ fn a_write_that_fails_is_its_blobs_alone() {
 #[test]
 fn a_node_or_a_flush_that_fails_is_its_group_alone() {
     hosted::test(async || {
-        for faults in [nth(Kind::Write, 0), nth(Kind::Flush, 0)] {
+        for faults in [nth(Kind::Write, 0), nth(Kind::Flush, 1)] {
             let (store, medium) = on_faults(faults).await;
             let before = store.stats().used_bytes;
             let failed = put(&store, b"new", b"", None).await;
@@ -65,7 +65,7 @@ fn a_node_or_a_flush_that_fails_is_its_group_alone() {
 #[test]
 fn a_blob_that_a_failed_flush_may_have_lost_is_refused() {
     hosted::test(async || {
-        let (store, _) = on_faults(nth(Kind::Flush, 0)).await;
+        let (store, _) = on_faults(nth(Kind::Flush, 1)).await;
         let mut writer = store.blob_writer(None).unwrap();
         writer.write(&junk(1, 20_000)).await.unwrap();
         let blob = writer.finish().await.unwrap();
@@ -79,13 +79,52 @@ fn a_blob_that_a_failed_flush_may_have_lost_is_refused() {
 }
 
 #[test]
+fn what_a_destroyed_guest_left_in_the_disks_cache_stays_once_it_is_seen() {
+    hosted::test(async || {
+        let (store, medium) = on_faults(Faults::default()).await;
+        let before = medium.bytes();
+        put(&store, b"new", b"", None).await.unwrap();
+        let after = medium.bytes();
+        for seed in 0..20 {
+            let medium = Medium::from_bytes(&before);
+            for (sector, bytes) in (0..).step_by(8).zip(after.chunks(BLOCK)) {
+                medium.write(sector, bytes).unwrap();
+            }
+            let store = Store::open(medium.disk(Faults::default()), SMALL).await;
+            assert!(store.unwrap().get(b"new").await.unwrap().is_some());
+            medium.cut(seed);
+            let store = Store::open(medium.disk(Faults::default()), SMALL).await;
+            assert!(store.unwrap().get(b"new").await.unwrap().is_some());
+        }
+    });
+}
+
+#[test]
+fn superblocks_that_can_not_be_read_now_are_not_called_damaged() {
+    hosted::test(async || {
+        let (store, medium) = on_faults(Faults::default()).await;
+        drop(store);
+        for seed in 0..200 {
+            let faults = Faults {
+                seed,
+                fail_one_in: 2,
+                ..Faults::default()
+            };
+            if let Err(e) = Store::open(medium.disk(faults), SMALL).await {
+                assert!(matches!(e, Error::Io { .. }), "{seed}: {e}");
+            }
+        }
+    });
+}
+
+#[test]
 fn a_superblock_is_tried_again() {
     hosted::test(async || {
         // One node, then the superblock's copies; the second flush is after them.
         for faults in [
             nth(Kind::Write, 1),
             nth(Kind::Write, 2),
-            nth(Kind::Flush, 1),
+            nth(Kind::Flush, 2),
         ] {
             let (store, medium) = on_faults(faults).await;
             put(&store, b"new", b"", None).await.unwrap();
