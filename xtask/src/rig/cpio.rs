@@ -31,6 +31,22 @@ pub(crate) fn insert(tree: &mut Tree, name: &str, entry: Entry) {
     tree.insert(name.to_owned(), entry);
 }
 
+/// A file to be read.
+pub(crate) fn text(content: &str) -> Entry {
+    Entry::File {
+        executable: false,
+        bytes: content.into(),
+    }
+}
+
+/// A file to be run.
+pub(crate) fn script(content: &str) -> Entry {
+    Entry::File {
+        executable: true,
+        bytes: content.into(),
+    }
+}
+
 /// The archive's bytes. All is owned by root and dated 1970, so that equal trees give equal bytes.
 pub(crate) fn archive(tree: &Tree) -> Vec<u8> {
     let mut out = Vec::new();

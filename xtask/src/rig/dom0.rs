@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::cpio::{self, Entry, Tree};
+use super::cpio::{self, Entry, Tree, script, text};
 use super::gather::{Gather, only_match};
 use super::packages::{Packages, fingerprint};
 use crate::ui::Phase;
@@ -23,7 +23,7 @@ const XL_CONF: &str = "vif.default.script=\"/usr/lib/xenlet/vif\"\n";
 const PROGRAMS: &str = "busybox bash stat flock losetup ip bridge socat curl wrk xl xenstored xenconsoled \
      xenconsole xen-init-dom0 libxl-save-helper xenstore xenstore-read xenstore-write \
      xenstore-ls xenstore-list xenstore-rm xenstore-exists xenstore-watch xenstore-chmod \
-     xenstore-control xentop xenctx lsevtchn";
+     xenstore-control xentop xenctx lsevtchn python3";
 
 /// Kernel modules by name; what they depend on comes with them.
 const MODULES: &str = "xen-evtchn xen-gntdev xen-gntalloc xen-privcmd xenfs xen-netback xen-blkback loop \
@@ -116,21 +116,20 @@ fn tree(root: &Path) -> Result<Tree> {
     for name in PROGRAMS.split_whitespace() {
         gather.program(name)?;
     }
+    python(&mut gather, root)?;
     let order = gather.modules(MODULES.split_whitespace())?;
     gather.add("usr/lib/modules/order", text(&(order.join("\n") + "\n")));
     Ok(gather.tree)
 }
 
-fn text(content: &str) -> Entry {
-    Entry::File {
-        executable: false,
-        bytes: content.into(),
-    }
-}
-
-fn script(content: &str) -> Entry {
-    Entry::File {
-        executable: true,
-        bytes: content.into(),
-    }
+/// Adds what Python needs to start with `-S`, and Xen's modules for it.
+fn python(gather: &mut Gather<'_>, root: &Path) -> Result<()> {
+    let library = only_match(&root.join("usr/lib"), "python3.", "")?;
+    let library = library.strip_prefix(root)?.display().to_string();
+    gather.folder(&format!("{library}/encodings"))?;
+    // By these two it knows its folder.
+    gather.add(&format!("{library}/os.py"), text(""));
+    gather.add(&format!("{library}/lib-dynload"), Entry::Folder);
+    let xen = only_match(&root.join("usr/lib"), "xen-4", "")?.join("lib/python/xen");
+    gather.folder(&xen.strip_prefix(root)?.display().to_string())
 }

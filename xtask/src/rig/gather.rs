@@ -11,18 +11,22 @@ use super::elf;
 
 /// Folders where Debian keeps programs.
 const PROGRAM_FOLDERS: [&str; 4] = ["bin", "sbin", "usr/bin", "usr/sbin"];
-/// Folders where Debian keeps libraries.
-const LIBRARY_FOLDERS: [&str; 2] = ["lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu"];
+/// Folders where Debian keeps libraries. The last one is in the search path of the libraries that need it.
+const LIBRARY_FOLDERS: [&str; 3] = [
+    "lib/x86_64-linux-gnu",
+    "usr/lib/x86_64-linux-gnu",
+    "usr/lib/x86_64-linux-gnu/ceph",
+];
 
 /// A tree that grows, and the packages it grows from. In it `/bin`, `/sbin` and `/lib` are links into `/usr`, as on an
 /// installed Debian; packages of this release still name both.
-pub(super) struct Gather<'r> {
+pub(crate) struct Gather<'r> {
     root: &'r Path,
-    pub(super) tree: Tree,
+    pub(crate) tree: Tree,
 }
 
 impl<'r> Gather<'r> {
-    pub(super) fn new(root: &'r Path) -> Self {
+    pub(crate) fn new(root: &'r Path) -> Self {
         Self {
             root,
             tree: Tree::new(),
@@ -30,7 +34,7 @@ impl<'r> Gather<'r> {
     }
 
     /// Adds something made here.
-    pub(super) fn add(&mut self, name: &str, entry: Entry) {
+    pub(crate) fn add(&mut self, name: &str, entry: Entry) {
         cpio::insert(&mut self.tree, name, entry);
     }
 
@@ -38,7 +42,7 @@ impl<'r> Gather<'r> {
     ///
     /// # Errors
     /// If it can't be read.
-    pub(super) fn folder(&mut self, folder: &str) -> Result<()> {
+    pub(crate) fn folder(&mut self, folder: &str) -> Result<()> {
         for entry in fs::read_dir(self.root.join(folder))? {
             let name = format!("{folder}/{}", entry?.file_name().to_string_lossy());
             let path = resolve(self.root, &self.root.join(&name))?;
@@ -62,10 +66,12 @@ impl<'r> Gather<'r> {
     ///
     /// # Errors
     /// If it or a library is not in the packages.
-    pub(super) fn program(&mut self, name: &str) -> Result<()> {
-        let tools = only_match(&self.root.join("usr/lib"), "xen-4", "")?.join("bin");
+    pub(crate) fn program(&mut self, name: &str) -> Result<()> {
+        let tools = only_match(&self.root.join("usr/lib"), "xen-4", "");
+        let tools = tools.map(|folder| folder.join("bin"));
         let others = PROGRAM_FOLDERS.iter().map(|folder| self.root.join(folder));
-        let mut candidates = std::iter::once(tools)
+        let mut candidates = tools
+            .into_iter()
             .chain(others)
             .map(|folder| folder.join(name));
         let path = candidates.find(|path| is_there(path));
@@ -118,7 +124,7 @@ impl<'r> Gather<'r> {
     ///
     /// # Errors
     /// If one is neither in the packages nor built into the kernel.
-    pub(super) fn modules<'n>(
+    pub(crate) fn modules<'n>(
         &mut self,
         names: impl Iterator<Item = &'n str>,
     ) -> Result<Vec<String>> {
@@ -237,7 +243,7 @@ fn resolve(root: &Path, path: &Path) -> Result<PathBuf> {
 ///
 /// # Errors
 /// If there is none.
-pub(super) fn only_match(folder: &Path, start: &str, end: &str) -> Result<PathBuf> {
+pub(crate) fn only_match(folder: &Path, start: &str, end: &str) -> Result<PathBuf> {
     let entries =
         fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
     let matches = |path: &PathBuf| {

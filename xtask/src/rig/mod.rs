@@ -13,12 +13,12 @@
 //! 10.0.2.15 on by DHCP, and ports of 127.0.0.1 are forwarded to any of them.
 
 mod channel;
-mod cpio;
+pub(crate) mod cpio;
 mod dom0;
 mod drive;
 mod elf;
-mod gather;
-mod packages;
+pub(crate) mod gather;
+pub(crate) mod packages;
 mod qemu;
 mod qmp;
 
@@ -35,6 +35,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::channel::{Channel, Done};
 pub(crate) use self::drive::Drive;
+use self::packages::Packages;
 use crate::ui::Phase;
 use crate::{host, interrupt, project, sh};
 
@@ -72,15 +73,21 @@ pub(crate) fn folder() -> PathBuf {
     project::target_dir().join("rig")
 }
 
-/// Xen's public headers, from the rig's packages, which are downloaded if need be: for `XENLET_XEN_HEADERS`.
+/// dom0's packages, downloaded if need be.
+///
+/// # Errors
+/// If they can't be downloaded.
+pub(crate) fn software() -> Result<Packages> {
+    fs::create_dir_all(folder())?;
+    packages::fetch(&folder(), &packages::DOM0, false)
+}
+
+/// Xen's public headers, from dom0's packages: for `XENLET_XEN_HEADERS`.
 ///
 /// # Errors
 /// If they can't be downloaded.
 pub(crate) fn headers() -> Result<PathBuf> {
-    fs::create_dir_all(folder())?;
-    Ok(packages::fetch(&folder(), &packages::DOM0, false)?
-        .root
-        .join("usr/include"))
+    Ok(software()?.root.join("usr/include"))
 }
 
 impl Rig {

@@ -17,10 +17,10 @@ use crate::ui::Phase;
 #[derive(Debug)]
 pub(crate) struct Selection {
     /// What it is, and about how much, for those who wait for it.
-    what: &'static str,
-    names: &'static [&'static str],
+    pub(crate) what: &'static str,
+    pub(crate) names: &'static [&'static str],
     /// With the newest hypervisor there is, and the tools of its version.
-    xen: bool,
+    pub(crate) xen: bool,
 }
 
 /// What dom0 is made of.
