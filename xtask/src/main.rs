@@ -1,6 +1,7 @@
 //! `cargo xtask`: builds xenlet images, boots them on a real Xen, tests them, keeps the tree in order.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod commands;
 mod e2e;
 mod host;
@@ -37,6 +38,8 @@ enum Command {
     Run(commands::run::Arguments),
     /// Run every test, those on a real Xen included
     Test(commands::test::Arguments),
+    /// Measure an image beside a Linux guest on a real Xen
+    Bench(commands::bench::Arguments),
     /// Check the rules of the tree: formatting, lints, arrows between crates, licences
     Tidy,
     /// Name the functions and lines of a crash report
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Command::Build(arguments) => commands::build::run(&arguments),
         Command::Run(arguments) => commands::run::run(&arguments),
         Command::Test(arguments) => commands::test::run(&arguments),
+        Command::Bench(arguments) => commands::bench::run(&arguments),
         Command::Tidy => commands::tidy::run(),
         Command::Symbolize(arguments) => commands::symbolize::run(&arguments),
         Command::Disk(arguments) => commands::disk::run(&arguments),

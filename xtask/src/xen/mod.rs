@@ -84,7 +84,7 @@ impl Xen {
     }
 
     /// The folder for images that dom0 sees too: its name here, and its name there.
-    fn images(&self) -> (PathBuf, String) {
+    pub(crate) fn images(&self) -> (PathBuf, String) {
         match self {
             Self::Rig(rig) => (rig.share().join("images"), "/share/images".into()),
             Self::Local => {
@@ -96,7 +96,7 @@ impl Xen {
     }
 
     /// Where a guest's console is written to.
-    fn console_file(&self, guest: &str) -> PathBuf {
+    pub(crate) fn console_file(&self, guest: &str) -> PathBuf {
         match self {
             Self::Rig(rig) => rig.share().join("log").join(format!("guest-{guest}.log")),
             Self::Local => project::target_dir()
@@ -157,6 +157,14 @@ impl Xen {
         words
             .map(|(number, (disk, target))| disk.specification(number, script, target))
             .collect()
+    }
+
+    /// The script for disks that are devices of dom0 already.
+    pub(crate) fn block_script(&self) -> &'static str {
+        match self {
+            Self::Rig(_) => BLOCK,
+            Self::Local => "block",
+        }
     }
 
     /// Takes the disks of a guest that is gone away: from here on their files hold what it wrote, and are free.

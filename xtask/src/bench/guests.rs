@@ -1,0 +1,202 @@
+//! The two guests, side by side on one Xen: the same disk, the same bridge, the same content.
+
+use std::fs;
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::linux::Linux;
+use super::site;
+use crate::image::Image;
+use crate::ui::Phase;
+use crate::xen::{Dom0, Xen};
+use crate::{interrupt, sh};
+
+const CPUTIME: &str = include_str!("cputime.py");
+
+/// MiB of the disk, a file in dom0's memory: what is measured is the way to it, not a disk.
+const DISK_MIB: u32 = 128;
+/// Bytes of it that are compared.
+const COMPARED: u32 = 16 << 20;
+
+/// A guest.
+#[derive(Debug)]
+pub(super) struct Guest {
+    pub(super) name: &'static str,
+    /// On a network of dom0 and the guests alone.
+    pub(super) address: &'static str,
+    /// Its number in Xen.
+    pub(super) domain: u32,
+}
+
+/// Both guests. They stay until [`end`].
+#[derive(Debug)]
+pub(super) struct Guests {
+    dom0: Dom0,
+    pub(super) xenlet: Guest,
+    pub(super) linux: Guest,
+}
+
+/// The guests' names in Xen.
+const XENLET: &str = "bench-xenlet";
+const LINUX: &str = "bench-linux";
+
+impl Guests {
+    /// Makes the disk, and creates and awaits the guests.
+    ///
+    /// # Errors
+    /// If dom0 can't, or a guest doesn't come up.
+    pub(super) fn create(xen: &Xen, image: &Image, linux: &Linux) -> Result<Self> {
+        let phase = Phase::start("starting both guests");
+        let dom0 = xen.dom0();
+        phase.detail("files");
+        let (here, there) = xen.images();
+        let here = here.join("bench");
+        fs::create_dir_all(&here)?;
+        let files = [
+            (image.elf(), "xenlet"),
+            (linux.kernel.clone(), "vmlinuz"),
+            (linux.initramfs.clone(), "initramfs"),
+        ];
+        for (file, name) in &files {
+            fs::copy(file, here.join(name))
+                .with_context(|| format!("cannot copy {}", file.display()))?;
+        }
+        for (name, content) in site::files() {
+            fs::write(here.join(name), content)?;
+        }
+        fs::write(here.join("cputime.py"), CPUTIME)?;
+        fs::write(here.join("xenlet.cfg"), xenlet_cfg())?;
+        fs::write(here.join("linux.cfg"), linux_cfg())?;
+        let disk = u64::from(DISK_MIB) << 20;
+        // What an earlier run left, if it was cut short, goes first.
+        dom0.run(&format!(
+            "{END}
+             mkdir -p /run/bench && mount -t tmpfs -o size=512m bench /run/bench && cd /run/bench || exit 1
+             cp '{there}'/bench/* . && head -c {disk} /dev/urandom >disk && losetup -f --show disk >loop || exit 1
+             ip addr add 10.77.0.1/24 dev xenbr0"
+        ))?;
+        let create = |name: &str, file: &str| -> Result<u32> {
+            phase.detail(file);
+            let script = format!(
+                "cd /run/bench && xl create {file} \"disk=['format=raw,vdev=xvda,access=rw,script={},target=$(cat loop)']\" && xl domid {name}",
+                xen.block_script()
+            );
+            let said = dom0
+                .run(&script)
+                .with_context(|| format!("cannot create {name}"))?;
+            let number = said
+                .lines()
+                .last()
+                .and_then(|line| line.trim().parse().ok());
+            number.with_context(|| format!("no number of a domain in `{said}`"))
+        };
+        let xenlet = Guest {
+            name: "xenlet",
+            address: "10.77.0.2",
+            domain: create(XENLET, "xenlet.cfg")?,
+        };
+        let linux = Guest {
+            name: "linux",
+            address: "10.77.0.3",
+            domain: create(LINUX, "linux.cfg")?,
+        };
+        let guests = Self {
+            dom0,
+            xenlet,
+            linux,
+        };
+        for guest in guests.both() {
+            phase.detail(format!("waiting for {}", guest.name));
+            guests.wait(xen, guest)?;
+        }
+        phase.done();
+        Ok(guests)
+    }
+
+    /// Ours, then the other.
+    pub(super) fn both(&self) -> [&Guest; 2] {
+        [&self.xenlet, &self.linux]
+    }
+
+    /// Waits until both services of a guest answer.
+    fn wait(&self, xen: &Xen, guest: &Guest) -> Result<()> {
+        let Guest { address, name, .. } = guest;
+        let script = format!(
+            "curl -sf -m 5 -o /dev/null http://{address}/4k.html && curl -s -m 5 -o /dev/null http://{address}:9000/"
+        );
+        for _ in 0..240 {
+            if self.dom0.try_run(&script, Duration::from_secs(60))?.status == 0 {
+                return Ok(());
+            }
+            interrupt::check()?;
+            sleep(Duration::from_millis(250));
+        }
+        let console = fs::read_to_string(xen.console_file(&format!("bench-{name}")));
+        bail!(
+            "the guest {name} does not answer at {address}, ports 80 and 9000; its console:\n{}",
+            sh::tail(&console.unwrap_or_default())
+        )
+    }
+
+    /// Checks that both guests serve the same bytes as there are on the disk and in the site.
+    ///
+    /// # Errors
+    /// If not; the error says which.
+    pub(super) fn compare(&self) -> Result<()> {
+        for (name, _) in site::files() {
+            self.compare_one(&format!("/{name}"), &format!("cat {name}"))?;
+        }
+        let disk = format!("head -c {COMPARED} disk");
+        self.compare_one(&format!(":9000/disk?bytes={COMPARED}"), &disk)
+    }
+
+    fn compare_one(&self, what: &str, reference: &str) -> Result<()> {
+        let sum = |script: &str| {
+            let script =
+                format!("set -o pipefail; cd /run/bench; {script} | sha256sum | cut -d' ' -f1");
+            self.dom0.run(&script)
+        };
+        let wanted = sum(reference)?;
+        for guest in self.both() {
+            let got = sum(&format!("curl -sSf 'http://{}{what}'", guest.address))?;
+            ensure!(
+                got.trim() == wanted.trim() && wanted.trim().len() == 64,
+                "{} has other bytes at {what}: their SHA-256 is {}, not {}",
+                guest.name,
+                got.trim(),
+                wanted.trim()
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Removes what there is of the guests, their disk and their network.
+///
+/// # Errors
+/// If dom0 can't be reached.
+pub(super) fn end(xen: &Xen) -> Result<()> {
+    xen.dom0().run(END).map(drop)
+}
+
+/// What is gone already is no error.
+const END: &str = "for name in bench-xenlet bench-linux; do xl destroy $name 2>/dev/null; done
+    if [ -e /run/bench/loop ]; then losetup -d \"$(cat /run/bench/loop)\"; fi
+    umount /run/bench 2>/dev/null; ip addr del 10.77.0.1/24 dev xenbr0 2>/dev/null; true";
+
+fn xenlet_cfg() -> String {
+    format!(
+        "name = \"{XENLET}\"\ntype = \"pv\"\nkernel = \"/run/bench/xenlet\"\nmemory = 64\nvcpus = 1\n\
+         vif = [ 'bridge=xenbr0,mac=00:16:3e:77:00:02' ]\nextra = \"ip=10.77.0.2/24\"\n"
+    )
+}
+
+fn linux_cfg() -> String {
+    format!(
+        "name = \"{LINUX}\"\ntype = \"pv\"\nkernel = \"/run/bench/vmlinuz\"\nramdisk = \"/run/bench/initramfs\"\n\
+         memory = 512\nvcpus = 1\nvif = [ 'bridge=xenbr0,mac=00:16:3e:77:00:03' ]\n\
+         extra = \"console=hvc0 quiet address=10.77.0.3/24\"\n"
+    )
+}

@@ -1,0 +1,31 @@
+#!/usr/bin/busybox sh
+# One HTTP request on standard input, its answer on standard output: what examples/bench answers on port 9000, by fio.
+read -r _ target _
+while read -r line && [ "$line" != "$(printf '\r')" ]; do :; done
+exec 2>&1
+
+answer() { # its status and type; its content is on standard input
+    printf 'HTTP/1.1 %s\r\nContent-Type: %s\r\nConnection: close\r\n\r\n' "$1" "$2"
+    cat
+}
+
+op= bs= qd= secs= bytes=
+IFS='?&'
+for word in $target; do
+    case $word in op=* | bs=* | qd=* | secs=* | bytes=*) eval "${word%%=*}=\${word#*=}" ;; esac
+done
+unset IFS
+
+case $target in
+/blk*) # Of fio's report for programs: KiB, rate and milliseconds of reads, then those of writes.
+    fio --name=bench --filename=/dev/xvda --direct=1 --ioengine=io_uring --thread --time_based \
+        --rw="$op" --bs="$bs" --iodepth="$qd" --runtime="$secs" --output-format=terse --terse-version=3 |
+        awk -F';' -v bs="$bs" '{
+            kib = $6 + $47; ms = $9 > $50 ? $9 : $50
+            printf "{\"ops\":%d,\"secs\":%.3f,\"iops\":%.1f,\"MiBps\":%.2f}\n",
+                kib * 1024 / bs, ms / 1000, kib * 1024 / bs / ms * 1000, kib / 1024 / ms * 1000
+        }' | answer '200 OK' application/json
+    ;;
+/disk*) dd if=/dev/xvda bs=1M count="$((bytes >> 20))" iflag=direct 2>/dev/null | answer '200 OK' application/octet-stream ;;
+*) echo 'Here are /blk and /disk.' | answer '404 Not Found' text/plain ;;
+esac
