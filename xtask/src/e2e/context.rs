@@ -25,11 +25,19 @@ pub(super) const END: Duration = Duration::from_secs(60);
 pub(super) struct Context<'x> {
     pub(super) xen: &'x Xen,
     pub(super) image: Image,
-    queue: Image,
+    others: Others,
     shared: Option<Server>,
     /// Guests of the test that runs now, and the ports that lead to them.
     guests: Vec<Guest>,
     ports: Vec<u16>,
+}
+
+/// Images besides the one of most tests.
+#[derive(Debug)]
+pub(super) struct Others {
+    /// httpd with its site on a disk.
+    pub(super) disk: Image,
+    pub(super) queue: Image,
 }
 
 /// A guest that answers on its port 80.
@@ -43,11 +51,11 @@ pub(super) struct Server {
 }
 
 impl<'x> Context<'x> {
-    pub(super) fn new(xen: &'x Xen, image: Image, queue: Image) -> Self {
+    pub(super) fn new(xen: &'x Xen, image: Image, others: Others) -> Self {
         Self {
             xen,
             image,
-            queue,
+            others,
             shared: None,
             guests: Vec::new(),
             ports: Vec::new(),
@@ -77,10 +85,15 @@ impl<'x> Context<'x> {
         self.await_server(guest)
     }
 
-    /// A guest for this test alone that runs the queue, when it has an address.
-    pub(super) fn queue(&mut self, number: u32, settings: Settings) -> Result<Server> {
-        let guest = self.create(&self.queue.clone(), named(number, settings))?;
+    /// The same with httpd as it is for a site on a disk.
+    pub(super) fn server_of_disk(&mut self, number: u32, settings: Settings) -> Result<Server> {
+        let guest = self.create(&self.others.disk.clone(), named(number, settings))?;
         self.await_server(guest)
+    }
+
+    /// A guest for this test alone that runs the queue.
+    pub(super) fn queue(&mut self, number: u32, settings: Settings) -> Result<Guest> {
+        self.create(&self.others.queue.clone(), named(number, settings))
     }
 
     /// The words of a command line that give a guest its address at once, where DHCP would only take time.
@@ -91,7 +104,8 @@ impl<'x> Context<'x> {
         }
     }
 
-    fn await_server(&mut self, guest: Guest) -> Result<Server> {
+    /// A guest when it has an address.
+    pub(super) fn await_server(&mut self, guest: Guest) -> Result<Server> {
         let address = guest.address(BOOT)?;
         let server = self.serve(guest, address)?;
         self.ports.extend(server.port);
@@ -173,10 +187,15 @@ impl<'x> Context<'x> {
 
     /// The files of the site that the image holds: each path as asked for, and its bytes.
     pub(super) fn site() -> Result<BTreeMap<String, Vec<u8>>> {
-        let folder = project::root().join("examples").join(APP).join("site");
+        let folder = Self::site_folder();
         let mut files = BTreeMap::new();
         read_files(&folder, &folder, &mut files)?;
         Ok(files)
+    }
+
+    /// The folder that they are in.
+    pub(super) fn site_folder() -> PathBuf {
+        project::root().join("examples").join(APP).join("site")
     }
 
     /// A blank disk for a test: a file of so many bytes, in the place of the one that was left the last time.

@@ -37,9 +37,10 @@ type Model = BTreeMap<String, (Known, Content)>;
 /// Destroys the guest while clients upload and delete, again and again.
 pub(super) fn twenty_times(context: &mut Context<'_>) -> Result<()> {
     let disk = Context::disk("destroyed", 96 << 20)?;
+    let disks = [disk.clone()];
     let mut model = Model::new();
     for time in 0..TIMES {
-        let (server, uploads) = boot(context, &disk)?;
+        let (server, uploads) = boot(context, &disks)?;
         // Some of them byte for byte each time, all of them at the end.
         let some = (time % 7..).step_by(7);
         agrees(&uploads, &mut model, some).with_context(|| after(time))?;
@@ -49,7 +50,7 @@ pub(super) fn twenty_times(context: &mut Context<'_>) -> Result<()> {
         context.clean(false);
         disk::check::sound(&disk.file).with_context(|| after(time + 1))?;
     }
-    let (_server, uploads) = boot(context, &disk)?;
+    let (_server, uploads) = boot(context, &disks)?;
     agrees(&uploads, &mut model, 0..).with_context(|| after(TIMES))?;
     context.clean(false);
     disk::check::sound(&disk.file)?;

@@ -38,6 +38,12 @@ impl Answer {
             .find(|(found, _)| found == name)
             .map_or("", |(_, value)| value)
     }
+
+    /// The head, but for the time of day: what two servers of the same files have in common.
+    pub(super) fn head(&self) -> (u16, Vec<&(String, String)>) {
+        let headers = self.headers.iter().filter(|(name, _)| name != "date");
+        (self.status, headers.collect())
+    }
 }
 
 impl Client {

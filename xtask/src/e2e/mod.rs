@@ -7,6 +7,7 @@ mod context;
 mod crash;
 mod destroyed;
 mod devtools;
+mod disk;
 mod http;
 mod lifecycle;
 mod queue;
@@ -17,7 +18,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
-use self::context::Context;
+use self::context::{Context, Others};
 use crate::project::Target;
 use crate::rig::Options;
 use crate::ui::{Phase, Seconds};
@@ -52,6 +53,10 @@ const TESTS: &[Test] = &[
     ("crash-panic", crash::panic),
     ("crash-writing-code", crash::code),
     ("crash-executing-data", crash::data),
+    ("disk-site-as-embedded", disk::as_embedded),
+    ("disk-two-disks", disk::two_disks),
+    ("disk-mounted-by-linux", disk::mounted_by_linux),
+    ("queue-other-disks-are-refused", queue::refused),
     ("queue-round-trip", queue::round_trip),
     ("queue-4096-byte-sectors", queue::large_sectors),
     ("queue-read-only-disk", queue::read_only),
@@ -92,12 +97,15 @@ pub(crate) fn run(on: On, options: Options, filter: &[String]) -> Result<Outcome
         );
     }
     let phase = Phase::start("building httpd and the queue for Xen");
+    let others = Others {
+        disk: disk::build()?,
+        queue: image::build(QUEUE, Target::Xen, None)?,
+    };
     let image = image::build(APP, Target::Xen, None)?;
-    let queue = image::build(QUEUE, Target::Xen, None)?;
     phase.done();
     interrupt::watch()?;
     let (xen, new) = Xen::get(on, options)?;
-    let mut context = Context::new(&xen, image, queue);
+    let mut context = Context::new(&xen, image, others);
     let mut outcome = Outcome::default();
     for (name, test) in tests {
         if interrupt::count() > 0 {

@@ -1,30 +1,36 @@
 //! The queue on disks of all kinds: what is uploaded is there, byte for byte.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::slice::from_ref;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
 use super::content::Content;
-use super::context::{Context, Server};
+use super::context::{BOOT, Context, Server};
 use super::uploads::{Listed, TOKENS, Uploads};
 use crate::commands::disk;
 use crate::xen::{Disk, Settings};
 
 const MIB: u64 = 1 << 20;
 
-/// A queue on a disk.
-pub(super) fn boot(context: &mut Context<'_>, disk: &Disk) -> Result<(Server, Uploads)> {
-    let settings = Settings {
-        extra: Some(format!("{TOKENS} format=ifblank {}", context.address())),
-        memory: Some(32),
-        disks: vec![disk.clone()],
-        ..Settings::default()
-    };
-    let server = context.queue(1, settings)?;
+/// A queue on the first of some disks.
+pub(super) fn boot(context: &mut Context<'_>, disks: &[Disk]) -> Result<(Server, Uploads)> {
+    let guest = context.queue(1, settings(context, "format=ifblank", disks))?;
+    let server = context.await_server(guest)?;
     let uploads = Uploads::new(&server.client);
     Ok((server, uploads))
+}
+
+fn settings(context: &Context<'_>, words: &str, disks: &[Disk]) -> Settings {
+    Settings {
+        extra: Some(format!("{TOKENS} {words} {}", context.address())),
+        memory: Some(32),
+        disks: disks.to_vec(),
+        ..Settings::default()
+    }
 }
 
 /// Verifies what is on the disk of a guest that is gone, and removes its file.
@@ -36,7 +42,7 @@ fn sound(context: &mut Context<'_>, disk: &Disk) -> Result<()> {
 
 /// Contents of all lengths that blocks make interesting.
 fn contents() -> Vec<(String, Content)> {
-    let lengths = [0, 1, 511, 4095, 4096, 4097, 131_073, MIB, 5 * MIB + 1];
+    let lengths = [0, 1, 511, 4095, 4096, 4097, 131_073, MIB, 2 * MIB + 1];
     (1..)
         .zip(lengths)
         .map(|(seed, bytes)| (format!("content-{bytes}"), Content::new(seed, bytes)))
@@ -47,7 +53,7 @@ fn contents() -> Vec<(String, Content)> {
 /// a block.
 pub(super) fn round_trip(context: &mut Context<'_>) -> Result<()> {
     let disk = Context::disk("round-trip", 64 * MIB + 1536)?;
-    let (_server, uploads) = boot(context, &disk)?;
+    let (_server, uploads) = boot(context, from_ref(&disk))?;
     interface(&uploads)?;
     context.clean(false);
     survives(context, &disk)?;
@@ -118,13 +124,13 @@ fn interface(uploads: &Uploads) -> Result<()> {
 
 /// Uploads of all lengths are there at once, and after the guest was destroyed and made anew.
 fn survives(context: &mut Context<'_>, disk: &Disk) -> Result<()> {
-    let (_server, uploads) = boot(context, disk)?;
+    let (_server, uploads) = boot(context, from_ref(disk))?;
     for (name, content) in contents() {
         uploads.put(&name, &content)?;
         uploads.fetch(&name, &content)?;
     }
     context.clean(false);
-    let (_server, uploads) = boot(context, disk)?;
+    let (_server, uploads) = boot(context, from_ref(disk))?;
     all_there(&uploads)
 }
 
@@ -151,7 +157,7 @@ pub(super) fn read_only(context: &mut Context<'_>) -> Result<()> {
         read_only: true,
         ..disk.clone()
     };
-    let (_server, uploads) = boot(context, &fixed)?;
+    let (_server, uploads) = boot(context, &[fixed])?;
     all_there(&uploads)?;
     let status = uploads.try_put("more", &Content::new(7, 10))?;
     ensure!(status == 403, "an upload was answered with {status}");
@@ -163,10 +169,53 @@ pub(super) fn read_only(context: &mut Context<'_>) -> Result<()> {
     sound(context, &disk)
 }
 
+/// What is no store of its own is refused in one line that says why, and left as it is.
+pub(super) fn refused(context: &mut Context<'_>) -> Result<()> {
+    let blank = Context::disk("blank", 16 * MIB)?;
+    let foreign = Context::disk("foreign", 16 * MIB)?;
+    let mut bytes = vec![0; 4096];
+    Content::new(8, 4096).read_exact(&mut bytes)?;
+    fs::OpenOptions::new()
+        .write(true)
+        .open(&foreign.file)?
+        .write_all(&bytes)?;
+    let fixed = Disk {
+        read_only: true,
+        ..blank.clone()
+    };
+    for (words, disks, why) in [
+        ("", &[blank.clone()][..], "the disk is blank; format it"),
+        ("format=ifblank", &[fixed], "the disk is read-only"),
+        ("format=ifblank", from_ref(&foreign), "not a store"),
+        ("format=ifblank", &[], "add one to disk ="),
+    ] {
+        let before = contents_of(disks)?;
+        let guest = context.queue(1, settings(context, words, disks))?;
+        guest
+            .wait(&format!("line with `{why}`"), BOOT, |text| {
+                let refusal = |line: &&str| line.contains("] ERROR ") && line.contains(why);
+                text.lines().find(refusal).map(drop)
+            })
+            .with_context(|| format!("with `{words}`"))?;
+        let server = context.await_server(guest)?;
+        let status = server.client.get("/stats", &[])?.status;
+        ensure!(status == 503, "/stats was answered with {status}");
+        context.clean(false);
+        ensure!(contents_of(disks)? == before, "the disk was written");
+    }
+    fs::remove_file(&blank.file)?;
+    Ok(fs::remove_file(&foreign.file)?)
+}
+
+fn contents_of(disks: &[Disk]) -> Result<Vec<Vec<u8>>> {
+    let read = disks.iter().map(|disk| fs::read(&disk.file));
+    Ok(read.collect::<Result<_, _>>()?)
+}
+
 /// A full disk refuses, keeps what it has, and takes more when there is room again.
 pub(super) fn full(context: &mut Context<'_>) -> Result<()> {
-    let disk = Context::disk("full", 16 * MIB)?;
-    let (_server, uploads) = boot(context, &disk)?;
+    let disk = Context::disk("full", 8 * MIB)?;
+    let (_server, uploads) = boot(context, from_ref(&disk))?;
     fill(&uploads)?;
     sound(context, &disk)
 }
@@ -174,17 +223,17 @@ pub(super) fn full(context: &mut Context<'_>) -> Result<()> {
 fn fill(uploads: &Uploads) -> Result<()> {
     let room = uploads.count("/disk/free_bytes")?;
     ensure!(
-        room > 12 * MIB && room <= 16 * MIB,
-        "{room} bytes of 16 MiB are free"
+        room > 6 * MIB && room <= 8 * MIB,
+        "{room} bytes of 8 MiB are free"
     );
-    let too_large = Content::new(1, 64 * MIB);
+    let too_large = Content::new(1, 9 * MIB);
     for (how, status) in [
         ("a length", uploads.try_put("large", &too_large)?),
         ("chunks", uploads.try_put_chunked("large", &too_large)?),
     ] {
         ensure!(
             status == 507,
-            "64 MiB with {how} were answered with {status}"
+            "9 MiB with {how} were answered with {status}"
         );
     }
     uploads.put_and_cut("cut", &Content::new(2, 4 * MIB), 3 * MIB)?;
@@ -198,7 +247,7 @@ fn fill(uploads: &Uploads) -> Result<()> {
             status => anyhow::bail!("upload {seed} was answered with {status}"),
         }
     }
-    ensure!(stored.len() >= 12, "only {} MiB fit", stored.len());
+    ensure!(stored.len() >= 6, "only {} MiB fit", stored.len());
     for seed in &stored {
         uploads.fetch(&format!("part-{seed}"), &content(*seed))?;
     }
@@ -210,8 +259,8 @@ fn fill(uploads: &Uploads) -> Result<()> {
         );
     }
     await_room(uploads, room).context("after all was deleted")?;
-    uploads.put("again", &Content::new(3, 12 * MIB))?;
-    uploads.fetch("again", &Content::new(3, 12 * MIB))
+    uploads.put("again", &Content::new(3, 6 * MIB))?;
+    uploads.fetch("again", &Content::new(3, 6 * MIB))
 }
 
 /// Waits until there is as much room as there was: what a block more or less of the tree makes is no matter.
@@ -229,7 +278,7 @@ fn await_room(uploads: &Uploads, room: u64) -> Result<()> {
 /// 512 MiB go through a guest of 32 MiB, and its memory is as free as before.
 pub(super) fn much_larger_than_memory(context: &mut Context<'_>) -> Result<()> {
     let disk = Context::disk("large", 1024 * MIB)?;
-    let (_server, uploads) = boot(context, &disk)?;
+    let (_server, uploads) = boot(context, from_ref(&disk))?;
     // What the first upload and fetch set up for good is none of the large one's.
     for (name, bytes) in [("one", 1), ("more", MIB)] {
         uploads.put(name, &Content::new(9, bytes))?;

@@ -134,25 +134,17 @@ impl Xen {
     /// # Errors
     /// If a file can't be opened, or is in use by another guest.
     fn plug(&self, owner: &str, disks: &[Disk]) -> Result<Vec<String>> {
-        let (script, targets) = match self {
-            Self::Rig(rig) => {
+        let script = match self {
+            Self::Rig(_) => {
                 let running = format!("xl domid '{owner}' >/dev/null 2>&1");
                 if !disks.is_empty() && self.dom0().try_run(&running, PATIENCE)?.status == 0 {
                     bail!("the guest {owner} is there already: end it with `xl shutdown {owner}`");
                 }
-                rig.unplug(owner)?;
-                let drives: Vec<_> = disks.iter().map(Disk::drive).collect();
-                let devices = rig.plug(owner, &drives)?;
-                (
-                    Some(BLOCK),
-                    devices.into_iter().map(PathBuf::from).collect(),
-                )
+                Some(BLOCK)
             }
-            Self::Local => {
-                let files = disks.iter().map(|disk| disk.file.canonicalize());
-                (None, files.collect::<Result<Vec<_>, _>>()?)
-            }
+            Self::Local => None,
         };
+        let targets = self.lend(owner, disks)?;
         let words = disks.iter().zip(&targets).enumerate();
         words
             .map(|(number, (disk, target))| disk.specification(number, script, target))
@@ -164,6 +156,26 @@ impl Xen {
         match self {
             Self::Rig(_) => BLOCK,
             Self::Local => "block",
+        }
+    }
+
+    /// Gives files to dom0, for `owner`, until they are unplugged; returns the device or file that each is there. Those
+    /// that `owner` had before are taken away.
+    ///
+    /// # Errors
+    /// If a file can't be opened, or is in use by another guest.
+    pub(crate) fn lend(&self, owner: &str, disks: &[Disk]) -> Result<Vec<PathBuf>> {
+        match self {
+            Self::Rig(rig) => {
+                rig.unplug(owner)?;
+                let drives: Vec<_> = disks.iter().map(Disk::drive).collect();
+                let devices = rig.plug(owner, &drives)?;
+                Ok(devices.into_iter().map(PathBuf::from).collect())
+            }
+            Self::Local => {
+                let files = disks.iter().map(|disk| disk.file.canonicalize());
+                Ok(files.collect::<Result<_, _>>()?)
+            }
         }
     }
 

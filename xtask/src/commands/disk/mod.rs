@@ -4,7 +4,7 @@ pub(crate) mod check;
 mod create;
 mod domain;
 mod format;
-mod from_folder;
+pub(crate) mod from_folder;
 mod ls;
 
 use anyhow::Result;
