@@ -125,10 +125,36 @@ impl BackendPort {
 
 impl Drop for BackendPort {
     fn drop(&mut self) {
-        machine(|m| {
-            if let Some(ends) = m.events.borrow_mut().get(self.0) {
+        // A process that ends takes its backends with it; there are no ports any more then.
+        let _ = super::MACHINE.try_with(|machine| {
+            let Some(machine) = machine.get() else { return };
+            if let Some(ends) = machine.events.borrow_mut().get(self.0) {
                 ends.bound = false;
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hosted::{Backend, add_backend};
+
+    struct Bound(#[allow(dead_code, reason = "it is held")] BackendPort);
+
+    impl Backend for Bound {
+        fn poll(&mut self) -> bool {
+            false
+        }
+    }
+
+    /// As at the end of a process: what it has goes with its thread.
+    #[test]
+    fn a_thread_ends_with_its_backends_as_they_are() {
+        let domain = std::thread::spawn(|| {
+            let port = machine(|m| m.events.borrow_mut().alloc()).unwrap();
+            add_backend(Box::new(Bound(BackendPort::bind(port).unwrap())));
+        });
+        domain.join().unwrap();
     }
 }

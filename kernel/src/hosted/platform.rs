@@ -106,6 +106,11 @@ pub(crate) fn enter_process() {
     });
 }
 
+/// Shows what the domain wrote last: why it ends, for one.
+pub(crate) fn leave_process() {
+    crate::console::drain();
+}
+
 /// Lets the backends go on between two rounds of a guest that is busy, as they would beside it.
 pub(crate) fn relax() {
     super::poll_backends();

@@ -163,7 +163,9 @@ pub fn enter<T: Termination + 'static>(
     main: impl Future<Output = T> + 'static,
 ) -> std::process::ExitCode {
     platform::enter_process();
-    match run(main) {
+    let reason = run(main);
+    platform::leave_process();
+    match reason {
         shutdown::Reason::Crash => std::process::ExitCode::FAILURE,
         _ => std::process::ExitCode::SUCCESS,
     }
