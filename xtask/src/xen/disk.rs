@@ -1,5 +1,6 @@
 //! Disks of an application: files of this machine, as they are named on the command line and given to it.
 
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -60,6 +61,9 @@ impl Disk {
             bail!(
                 "{file} is a folder: `cargo xtask disk from-folder {file} disk.img` makes a disk of it"
             );
+        }
+        if !data.is_file() && !data.file_type().is_block_device() {
+            bail!("{file} is neither a file nor a block device: a disk is one of these");
         }
         if data.is_file() && data.len() < 512 {
             bail!(
@@ -196,5 +200,7 @@ mod tests {
         );
         assert!(refused("/tmp").contains("from-folder"));
         assert!(refused("/proc/version").contains("0 bytes"));
+        // What waits when it is opened, or has no end, or is lost.
+        assert!(refused("/dev/null").contains("neither a file nor a block device"));
     }
 }
