@@ -69,13 +69,12 @@ pub(crate) fn run(plan: &Plan) -> Result<Report> {
     }
     let result =
         Guests::create(&xen, &image, &linux).and_then(|guests| measure(plan, &xen, &guests));
+    let ended = match xen {
+        Xen::Rig(rig) if new => rig.down(),
+        xen => guests::end(&xen),
+    };
     // A failure to measure tells more than one to clean up.
-    let ended = guests::end(&xen);
-    let result = result.and_then(|report| ended.map(|()| report));
-    if new && let Xen::Rig(rig) = xen {
-        rig.down()?;
-    }
-    result
+    result.and_then(|report| ended.map(|()| report))
 }
 
 /// All rounds of all rows.
