@@ -19,8 +19,8 @@
 //!
 //! - `PUT` takes a body of any length up to the free space, with `Content-Length` or chunked, and decides what it can before the
 //!   first byte: `Expect: 100-continue` saves sending what would be refused. 409 if there is an upload of this name or one
-//!   on its way; 507 if there is no room; 400 if the name is bad or the body malformed. A connection that is cut, or stands still
-//!   for 20 s, leaves nothing behind.
+//!   on its way; 507 if there is no room; 400 if the name is bad, or the body malformed or a part of one (`Content-Range`). A
+//!   connection that is cut, or stands still for 20 s, leaves nothing behind.
 //! - A name is 1 to 200 bytes of UTF-8 after percent-decoding, without slashes, backslashes and control characters,
 //!   and not `.` or `..`.
 //! - Content is `application/octet-stream`, to be saved and not shown (`Content-Disposition`), with one range, and its

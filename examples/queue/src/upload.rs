@@ -17,6 +17,11 @@ pub(crate) async fn put<D: BlockDevice + 'static, S: Read + Write, C: Clock>(
     mut exchange: Exchange<'_, '_, S, C>,
 ) -> Result<(), Error<S::Error>> {
     let request = exchange.request();
+    if request.values("Content-Range").next().is_some() {
+        // RFC 9110 §14.5: a client that sends a part would take 201 for the whole.
+        let why = "An upload is sent whole, not in ranges.";
+        return exchange.refuse(Status::BAD_REQUEST, why).await;
+    }
     let length = request.content_length();
     let mut upload = match open.uploads.begin(name, length).await {
         Ok(upload) => upload,

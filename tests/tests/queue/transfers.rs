@@ -52,6 +52,10 @@ fn what_is_refused_is_refused_before_the_body() {
         for (head, status) in [
             (sized("taken", 5), 409),
             (sized("a%5Cb", 5), 400),
+            (
+                head("a", "Content-Length: 5\r\nContent-Range: bytes 0-4/10\r\n"),
+                400,
+            ),
             (head("a", &format!("Content-Length: {too_much}\r\n")), 507),
             (head("a", &format!("Content-Length: {}\r\n", u64::MAX)), 507),
             (sized("a", 5).replace("Bearer up", "Bearer x"), 401),
