@@ -24,6 +24,11 @@ pub(crate) const MKFS: Need = Need {
     program: "mkfs.ext4",
     package: "e2fsprogs",
 };
+/// What counts instructions.
+pub(crate) const VALGRIND: Need = Need {
+    program: "valgrind",
+    package: "valgrind",
+};
 /// The browser of the end-to-end tests.
 pub(crate) const CHROMIUM: Need = Need {
     program: "chromium",

@@ -7,6 +7,7 @@ mod e2e;
 mod host;
 mod image;
 mod interrupt;
+mod profile;
 mod project;
 mod rig;
 mod sh;
@@ -40,6 +41,8 @@ enum Command {
     Test(commands::test::Arguments),
     /// Measure an image beside a Linux guest on a real Xen
     Bench(commands::bench::Arguments),
+    /// Count what a request costs, by function
+    Profile(commands::profile::Arguments),
     /// Check the rules of the tree: formatting, lints, arrows between crates, licences
     Tidy,
     /// Name the functions and lines of a crash report
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => commands::run::run(&arguments),
         Command::Test(arguments) => commands::test::run(&arguments),
         Command::Bench(arguments) => commands::bench::run(&arguments),
+        Command::Profile(arguments) => commands::profile::run(&arguments),
         Command::Tidy => commands::tidy::run(),
         Command::Symbolize(arguments) => commands::symbolize::run(&arguments),
         Command::Disk(arguments) => commands::disk::run(&arguments),

@@ -112,6 +112,9 @@ pub(crate) fn leave_process() {
 }
 
 /// Lets the backends go on between two rounds of a guest that is busy, as they would beside it.
+///
+/// Never inlined, as [`wait`]: a profile of the guest leaves out what is below the two.
+#[inline(never)]
 pub(crate) fn relax() {
     super::poll_backends();
 }
@@ -123,6 +126,7 @@ fn any_pending() -> bool {
 
 /// Lets backends and time go on until the guest has something to do or `deadline` has come. False when neither can
 /// ever be.
+#[inline(never)]
 pub(crate) fn wait(deadline: Option<Instant>) -> bool {
     loop {
         let progress = super::poll_backends();

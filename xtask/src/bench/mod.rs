@@ -16,7 +16,7 @@ mod linux;
 mod report;
 mod rows;
 mod sample;
-mod site;
+pub(crate) mod site;
 
 use anyhow::{Context, Result, ensure};
 

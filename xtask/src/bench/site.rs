@@ -27,7 +27,7 @@ fn content(bytes: usize) -> Vec<u8> {
 ///
 /// # Errors
 /// If that can't be written.
-pub(super) fn write() -> Result<PathBuf> {
+pub(crate) fn write() -> Result<PathBuf> {
     let folder = project::target_dir().join("bench/site");
     fs::create_dir_all(&folder)?;
     for (name, content) in files() {

@@ -151,7 +151,7 @@ fn frame(line: &str) -> Option<(u32, u64)> {
 
 /// A path as people read it: within the project, or from the crate's folder on. Images name both relatively already
 /// (`registry/<index>/<crate>/…`), programs of this machine by whole paths.
-fn short(path: &str) -> &str {
+pub(crate) fn short(path: &str) -> &str {
     let root = project::root();
     if let Some(inside) = root.to_str().and_then(|root| path.strip_prefix(root)) {
         return inside.trim_start_matches('/');

@@ -18,7 +18,7 @@ use crate::sh;
 use crate::ui::Phase;
 
 /// Code for this triple is what the guest runs: stock `core` and `alloc`, with SSE.
-const TRIPLE: &str = "x86_64-unknown-linux-gnu";
+pub(crate) const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 
 /// What a build made.
 #[derive(Clone, Debug)]
