@@ -145,7 +145,7 @@ mod tests {
         let found = source.function(here.address(), here.name().unwrap());
         assert_eq!(found.of, "xtask");
         assert!(found.name.ends_with("profile::source::origin"), "{found:?}");
-        let nowhere = source.function(u64::MAX, "memcpy");
+        let nowhere = source.function(u64::MAX / 2, "memcpy");
         assert_eq!((&*nowhere.of, &*nowhere.name), (C, "memcpy"));
     }
 }
