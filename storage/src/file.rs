@@ -1,10 +1,10 @@
 //! A disk that is a file of the host.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use xenlet_blkfront::{BlockDevice, Geometry, IoError, SECTOR};
+use xenlet_blkfront::{BlockDevice, Geometry, IoError, SECTOR, host_file};
 use xenlet_kernel::addr::PAGE_SIZE;
 use xenlet_kernel::page::Pages;
 
@@ -20,10 +20,10 @@ impl FileDisk {
     /// sector is left alone.
     ///
     /// # Errors
-    /// As the host gives them.
+    /// As [`host_file::open`].
     pub fn open(path: &Path, read_only: bool) -> io::Result<Self> {
         use std::io::Seek;
-        let mut file = OpenOptions::new().read(true).write(!read_only).open(path)?;
+        let mut file = host_file::open(path, read_only)?;
         let bytes = file.seek(io::SeekFrom::End(0))?;
         Ok(Self {
             file,

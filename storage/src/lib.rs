@@ -21,4 +21,6 @@ pub mod store;
 pub use disk::{Disk, DiskError, OpenError, disks, open};
 #[cfg(not(xenlet = "xen"))]
 pub use file::FileDisk;
+#[cfg(not(xenlet = "xen"))]
+pub use xenlet_blkfront::host_file;
 pub use xenlet_blkfront::{BlockDevice, Geometry, IoError, SECTOR};

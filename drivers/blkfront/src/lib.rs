@@ -38,6 +38,8 @@ mod disk;
 mod error;
 #[cfg(not(xenlet = "unix"))]
 mod features;
+#[cfg(not(xenlet = "xen"))]
+pub mod host_file;
 #[cfg(not(any(xenlet = "xen", xenlet = "unix")))]
 pub mod hosted;
 #[cfg(not(xenlet = "unix"))]

@@ -1,6 +1,5 @@
 //! Why a folder cannot be embedded, in words for the person who has to change it.
 
-use crate::cargo::VARIABLE;
 use crate::walk::LONGEST_PATH;
 use std::fmt;
 use std::io;
@@ -92,19 +91,19 @@ impl fmt::Display for Problem {
             Problem::Missing(path) => {
                 write!(
                     f,
-                    "the site folder {path:?} does not exist: create it, or name another in {VARIABLE}"
+                    "the site folder {path:?} does not exist: create it, or name another"
                 )
             }
             Problem::NotAFolder(path) => {
                 write!(
                     f,
-                    "the site {path:?} is not a folder: name the folder that holds it in {VARIABLE}"
+                    "the site {path:?} is not a folder: name the folder that holds it"
                 )
             }
             Problem::Empty(path) => write!(
                 f,
                 "the site folder {path:?} has no file to serve: put an index.html there \
-                 (hidden files and backups are not served), or name another in {VARIABLE}"
+                 (hidden files and backups are not served), or name another"
             ),
             Problem::NotUtf8(path) => {
                 write!(

@@ -28,7 +28,11 @@ impl FileWord {
     /// What to say when the host can't open the file.
     pub(super) fn failed(&self, e: &std::io::Error) -> OpenError {
         let Self { path, .. } = self;
-        OpenError::Word(format!("the disk {path:?}: {e}; the file must be there"))
+        let hint = match e.kind() {
+            std::io::ErrorKind::NotFound => "; the file must be there",
+            _ => "",
+        };
+        OpenError::Word(format!("the disk {path:?}: {e}{hint}"))
     }
 }
 

@@ -3,10 +3,10 @@
 use std::net::Ipv4Addr;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Child, Command, ExitStatus};
 use std::sync::atomic::Ordering;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -80,10 +80,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     interrupt::watch()?;
     let options = Options {
         yes: arguments.yes,
-
         ..Options::default()
     };
     let (xen, new) = Xen::get(arguments.on, options)?;
+    // As long as the guest has them, no other program of this machine may.
+    let _locked = disks.iter().map(Disk::lock).collect::<Result<Vec<_>>>()?;
     let settings = Settings {
         memory: arguments.memory,
         extra,
@@ -127,13 +128,29 @@ fn run_program(
     println!("serving http://127.0.0.1:{}/", arguments.port);
     // Ctrl-C is the program's, which shares this terminal: here it must only not end us first.
     interrupt::watch()?;
-    let status = program
-        .status()
+    let mut child = program
+        .spawn()
         .with_context(|| format!("cannot start {}", image.program().display()))?;
-    if !status.success() && status.signal() != Some(SIGINT) {
+    let status = await_end(&mut child)?;
+    if !status.success() && interrupt::count() == 0 && status.signal() != Some(SIGINT) {
         bail!("{} failed ({status})", arguments.app);
     }
     Ok(())
+}
+
+/// Waits for a program's end. One that is still there a moment after Ctrl-C was not told of it: it is ended then.
+fn await_end(child: &mut Child) -> Result<ExitStatus> {
+    const MOMENT: Duration = Duration::from_millis(500);
+    let mut told = None;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        if interrupt::count() > 0 && told.get_or_insert_with(Instant::now).elapsed() > MOMENT {
+            child.kill()?;
+        }
+        sleep(Duration::from_millis(50));
+    }
 }
 
 fn run_guest(arguments: &Arguments, image: &Image, xen: &Xen, settings: &Settings) -> Result<()> {
@@ -149,6 +166,9 @@ fn run_guest(arguments: &Arguments, image: &Image, xen: &Xen, settings: &Setting
     }
     forward.end()?;
     result?;
+    if interrupt::count() == 0 {
+        eprintln!("the guest {} has ended", guest.name);
+    }
     xen.unplug(&guest.name)?;
     if let Some(report) = guest.report() {
         // Xen may have said why.

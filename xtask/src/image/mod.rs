@@ -84,6 +84,8 @@ pub(crate) fn build(name: &str, target: Target, site: Option<&Path>) -> Result<I
     let image = Image::of(name, target);
     fs::create_dir_all(&image.folder)?;
     if target != Target::Xen {
+        // A program that runs can't be written over, but another can have its name.
+        let _ = fs::remove_file(image.program());
         fs::copy(&built, image.program())?;
         return Ok(image);
     }
@@ -200,7 +202,7 @@ impl Site {
             Err(_) => site.to_path_buf(),
         };
         let absolute = fs::canonicalize(&site)
-            .with_context(|| format!("no folder or disk {}: see --site", site.display()))?;
+            .with_context(|| format!("--site: there is no {}", site.display()))?;
         if absolute.is_dir() {
             return Ok(Self::Folder(absolute));
         }

@@ -1,10 +1,12 @@
 //! Disks of an application: files of this machine, as they are named on the command line and given to it.
 
+use std::fs::File;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
+use xenlet_storage::host_file;
 
 use crate::rig::Drive;
 
@@ -22,11 +24,11 @@ pub(crate) struct Disk {
 impl FromStr for Disk {
     type Err = std::convert::Infallible;
 
-    /// `FILE` or `FILE,ro`.
+    /// `FILE`, `FILE,rw` or `FILE,ro`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (file, read_only) = match text.strip_suffix(",ro") {
             Some(file) => (file, true),
-            None => (text, false),
+            None => (text.strip_suffix(",rw").unwrap_or(text), false),
         };
         Ok(Self {
             read_only,
@@ -53,7 +55,7 @@ impl Disk {
         let file = self.file.display();
         let data = match self.file.metadata() {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                bail!("there is no disk {file}: make one with `cargo xtask disk create {file} 1G`")
+                bail!("there is no disk `{file}`; `cargo xtask disk create FILE 1G` would make one")
             }
             data => data.with_context(|| format!("cannot look at the disk {file}"))?,
         };
@@ -72,6 +74,15 @@ impl Disk {
             );
         }
         Ok(())
+    }
+
+    /// Keeps other programs of this machine from using the file, until what this gives is dropped.
+    ///
+    /// # Errors
+    /// If one uses it.
+    pub(crate) fn lock(&self) -> Result<File> {
+        host_file::open(&self.file, self.read_only)
+            .with_context(|| format!("cannot open the disk {}", self.file.display()))
     }
 
     /// The word of a hosted or unix program's command line that gives it this as its disk `number`.
@@ -152,6 +163,7 @@ mod tests {
             (disk("a.img").file, disk("a.img").read_only),
             ("a.img".into(), false)
         );
+        assert_eq!(disk("a.img,rw"), disk("a.img"));
         assert_eq!(
             (disk("a,b,ro").file, disk("a,b,ro").read_only),
             ("a,b".into(), true)
@@ -195,7 +207,7 @@ mod tests {
         let refused = |text: &str| disk(text).check().unwrap_err().to_string();
         let error = refused("/no/such/disk.img");
         assert!(
-            error.contains("cargo xtask disk create /no/such/disk.img"),
+            error.contains("`/no/such/disk.img`") && error.contains("cargo xtask disk create"),
             "{error}"
         );
         assert!(refused("/tmp").contains("from-folder"));

@@ -107,11 +107,16 @@ impl Guest {
         // The whole path of the image: after `xl reboot`, xl looks for it from /.
         let create = format!("xl create unikernel.cfg 'kernel=\"{folder}/unikernel.elf\"'{words}");
         // Programs of an emulated dom0 were seen to die of a segmentation fault, rarely and on a busy machine, at no
-        // fault of the guest's: once more, then.
+        // fault of the guest's, xl or what it leaves to watch the guest: once more, then.
         let once_more = format!(
-            "{create}; said=$?; if [ $said -ge 128 ]; then xl destroy '{name}'; {create}; else (exit $said); fi"
+            "said=$({create} 2>&1); status=$?; echo \"$said\"
+             case $status,$said in
+             0,*) ;;
+             139,*|*'Segmentation fault'*) xl destroy '{name}'; {create} ;;
+             *) (exit $status) ;;
+             esac"
         );
-        dom0.run(&format!("{fetch}cd '{folder}' && {{ {once_more}; }}"))
+        dom0.run(&format!("{fetch}cd '{folder}' || exit 1\n{once_more}"))
             .with_context(|| format!("cannot create the guest {name}"))?;
         if matches!(xen, Xen::Local) {
             // Here xenconsoled may keep no logs: a console of our own does.

@@ -138,7 +138,9 @@ impl Xen {
             Self::Rig(_) => {
                 let running = format!("xl domid '{owner}' >/dev/null 2>&1");
                 if !disks.is_empty() && self.dom0().try_run(&running, PATIENCE)?.status == 0 {
-                    bail!("the guest {owner} is there already: end it with `xl shutdown {owner}`");
+                    bail!(
+                        "the guest {owner} is there already: end it with `cargo xtask rig exec xl destroy {owner}`"
+                    );
                 }
                 Some(BLOCK)
             }

@@ -4,8 +4,8 @@ use super::cache::{Cache, Write};
 use super::content::Content;
 use super::dice::Dice;
 use crate::block::{Geometry, IoError, SECTOR};
+use crate::host_file;
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
 use std::future::{Future, poll_fn};
 use std::io::{self, Seek, SeekFrom};
 use std::path::Path;
@@ -52,9 +52,9 @@ impl Medium {
     /// waits for the host's.
     ///
     /// # Errors
-    /// As the host gives them.
+    /// As [`host_file::open`].
     pub fn open(path: impl AsRef<Path>, read_only: bool) -> io::Result<Self> {
-        let mut file = OpenOptions::new().read(true).write(!read_only).open(path)?;
+        let mut file = host_file::open(path.as_ref(), read_only)?;
         let bytes = file.seek(SeekFrom::End(0))?;
         Ok(Self::with(Content::File(file), bytes, 0, read_only))
     }
