@@ -278,6 +278,8 @@ fn await_room(uploads: &Uploads, room: u64) -> Result<()> {
 /// 512 MiB go through a guest of 32 MiB, and its memory is as free as before.
 pub(super) fn much_larger_than_memory(context: &mut Context<'_>) -> Result<()> {
     let disk = Context::disk("large", 1024 * MIB)?;
+    // Formatted here, as by people: the guest has to look at no more than the store.
+    disk::format::format(&disk.file, false)?;
     let (_server, uploads) = boot(context, from_ref(&disk))?;
     // What the first upload and fetch set up for good is none of the large one's.
     for (name, bytes) in [("one", 1), ("more", MIB)] {

@@ -40,7 +40,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 ///
 /// # Errors
 /// If there is something on the disk, or it can't be written.
-pub(super) fn format(path: &Path, force: bool) -> Result<u64> {
+pub(crate) fn format(path: &Path, force: bool) -> Result<u64> {
     let room = on_disk(path, false, async move |disk| {
         if !force && let Some(found) = content(&disk).await? {
             return Ok(Err(found));

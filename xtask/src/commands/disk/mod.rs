@@ -3,7 +3,7 @@
 pub(crate) mod check;
 mod create;
 mod domain;
-mod format;
+pub(crate) mod format;
 pub(crate) mod from_folder;
 mod ls;
 
