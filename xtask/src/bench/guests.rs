@@ -13,7 +13,13 @@ use crate::ui::Phase;
 use crate::xen::{Dom0, Xen};
 use crate::{interrupt, sh};
 
-const CPUTIME: &str = include_str!("cputime.py");
+/// What dom0 runs, in its own words.
+const SCRIPTS: [(&str, &str); 4] = [
+    ("cputime.py", include_str!("dom0/cputime.py")),
+    ("first.py", include_str!("dom0/first.py")),
+    ("open.py", include_str!("dom0/open.py")),
+    ("upload.py", include_str!("dom0/upload.py")),
+];
 
 /// MiB of the disk, a file in dom0's memory: what is measured is the way to it, not a disk.
 const DISK_MIB: u32 = 128;
@@ -30,6 +36,16 @@ pub(super) struct Guest {
     pub(super) domain: u32,
 }
 
+/// What dom0 boots guests from.
+#[derive(Debug)]
+pub(super) struct Files<'f> {
+    /// examples/bench, for the pair.
+    pub(super) bench: Option<&'f Image>,
+    /// examples/httpd, for guests of their own.
+    pub(super) httpd: Option<&'f Image>,
+    pub(super) linux: &'f Linux,
+}
+
 /// Both guests. They stay until [`end`].
 #[derive(Debug)]
 pub(super) struct Guests {
@@ -42,41 +58,55 @@ pub(super) struct Guests {
 const XENLET: &str = "bench-xenlet";
 const LINUX: &str = "bench-linux";
 
+/// Brings all files to dom0, into `/run/bench`, and makes the disk and the network.
+///
+/// # Errors
+/// If dom0 can't.
+pub(super) fn prepare(xen: &Xen, files: &Files<'_>) -> Result<()> {
+    let phase = Phase::start("preparing dom0");
+    let (here, there) = xen.images();
+    let here = here.join("bench");
+    fs::create_dir_all(&here)?;
+    let mut copies = vec![
+        (files.linux.kernel.clone(), "vmlinuz"),
+        (files.linux.initramfs.clone(), "initramfs"),
+        (files.linux.web.clone(), "web"),
+    ];
+    copies.extend(files.bench.map(|image| (image.elf(), "xenlet")));
+    copies.extend(files.httpd.map(|image| (image.elf(), "httpd")));
+    for (file, name) in &copies {
+        fs::copy(file, here.join(name))
+            .with_context(|| format!("cannot copy {}", file.display()))?;
+    }
+    for (name, content) in site::files() {
+        fs::write(here.join(name), content)?;
+    }
+    for (name, text) in SCRIPTS {
+        fs::write(here.join(name), text)?;
+    }
+    fs::write(here.join("xenlet.cfg"), xenlet_cfg())?;
+    fs::write(here.join("linux.cfg"), linux_cfg())?;
+    let disk = u64::from(DISK_MIB) << 20;
+    // What an earlier run left, if it was cut short, goes first.
+    let script = format!(
+        "{END}
+         mkdir -p /run/bench && mount -t tmpfs -o size=512m bench /run/bench && cd /run/bench || exit 1
+         cp '{there}'/bench/* . && head -c {disk} /dev/urandom >disk && losetup -f --show disk >loop || exit 1
+         ip addr add 10.77.0.1/24 dev xenbr0"
+    );
+    xen.dom0().run(&script)?;
+    phase.done();
+    Ok(())
+}
+
 impl Guests {
-    /// Makes the disk, and creates and awaits the guests.
+    /// Creates and awaits the guests.
     ///
     /// # Errors
     /// If dom0 can't, or a guest doesn't come up.
-    pub(super) fn create(xen: &Xen, image: &Image, linux: &Linux) -> Result<Self> {
+    pub(super) fn create(xen: &Xen) -> Result<Self> {
         let phase = Phase::start("starting both guests");
         let dom0 = xen.dom0();
-        phase.detail("files");
-        let (here, there) = xen.images();
-        let here = here.join("bench");
-        fs::create_dir_all(&here)?;
-        let files = [
-            (image.elf(), "xenlet"),
-            (linux.kernel.clone(), "vmlinuz"),
-            (linux.initramfs.clone(), "initramfs"),
-        ];
-        for (file, name) in &files {
-            fs::copy(file, here.join(name))
-                .with_context(|| format!("cannot copy {}", file.display()))?;
-        }
-        for (name, content) in site::files() {
-            fs::write(here.join(name), content)?;
-        }
-        fs::write(here.join("cputime.py"), CPUTIME)?;
-        fs::write(here.join("xenlet.cfg"), xenlet_cfg())?;
-        fs::write(here.join("linux.cfg"), linux_cfg())?;
-        let disk = u64::from(DISK_MIB) << 20;
-        // What an earlier run left, if it was cut short, goes first.
-        dom0.run(&format!(
-            "{END}
-             mkdir -p /run/bench && mount -t tmpfs -o size=512m bench /run/bench && cd /run/bench || exit 1
-             cp '{there}'/bench/* . && head -c {disk} /dev/urandom >disk && losetup -f --show disk >loop || exit 1
-             ip addr add 10.77.0.1/24 dev xenbr0"
-        ))?;
         let create = |name: &str, file: &str| -> Result<u32> {
             phase.detail(file);
             let script = format!(
@@ -86,11 +116,7 @@ impl Guests {
             let said = dom0
                 .run(&script)
                 .with_context(|| format!("cannot create {name}"))?;
-            let number = said
-                .lines()
-                .last()
-                .and_then(|line| line.trim().parse().ok());
-            number.with_context(|| format!("no number of a domain in `{said}`"))
+            number(&said)
         };
         let xenlet = Guest {
             name: "xenlet",
@@ -173,6 +199,13 @@ impl Guests {
     }
 }
 
+/// The number of a domain, the last line that `xl` said.
+pub(super) fn number(said: &str) -> Result<u32> {
+    let line = said.lines().last();
+    let number = line.and_then(|line| line.trim().parse().ok());
+    number.with_context(|| format!("no number of a domain in `{said}`"))
+}
+
 /// Removes what there is of the guests, their disk and their network.
 ///
 /// # Errors
@@ -182,9 +215,11 @@ pub(super) fn end(xen: &Xen) -> Result<()> {
 }
 
 /// What is gone already is no error.
-const END: &str = "for name in bench-xenlet bench-linux; do xl destroy $name 2>/dev/null; done
+const END: &str =
+    "for name in bench-xenlet bench-linux bench-fresh; do xl destroy $name 2>/dev/null; done
     if [ -e /run/bench/loop ]; then losetup -d \"$(cat /run/bench/loop)\"; fi
-    umount /run/bench 2>/dev/null; ip addr del 10.77.0.1/24 dev xenbr0 2>/dev/null; true";
+    umount /run/bench 2>/dev/null; ip addr del 10.77.0.1/24 dev xenbr0 2>/dev/null
+    ip neigh del 10.77.0.4 dev xenbr0 2>/dev/null; true";
 
 fn xenlet_cfg() -> String {
     format!(

@@ -2,9 +2,12 @@
 //! services that `examples/bench` has, on the same ports: pages are served by nginx, and `/blk` is answered by fio.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
 use super::site;
 use crate::rig::cpio::{self, Entry, script, text};
@@ -24,9 +27,9 @@ const INIT: &str = include_str!("linux/init.sh");
 const BLK: &str = include_str!("linux/blk.sh");
 const NGINX: &str = include_str!("linux/nginx.conf");
 
-/// Programs of dom0's packages, and of the services'.
-const PROGRAMS: &str = "busybox ip socat";
-const SERVICE_PROGRAMS: &str = "fio nginx";
+/// Programs of dom0's packages, and of the services': all, or what a web server needs.
+const ALL: [&str; 2] = ["busybox ip socat", "fio nginx"];
+const WEB: [&str; 2] = ["busybox", "nginx"];
 
 /// Kernel modules by name; what they depend on comes with them.
 const MODULES: &str = "xen-netfront xen-blkfront";
@@ -35,7 +38,10 @@ const MODULES: &str = "xen-netfront xen-blkfront";
 #[derive(Debug)]
 pub(super) struct Linux {
     pub(super) kernel: PathBuf,
+    /// With all services. It is not compressed: it is copied faster than unpacked.
     pub(super) initramfs: PathBuf,
+    /// With nginx alone, compressed: what is measured where size and start are.
+    pub(super) web: PathBuf,
 }
 
 /// Makes the guest's files, or finds those made before from the same packages.
@@ -53,8 +59,10 @@ pub(super) fn prepare() -> Result<Linux> {
         INIT,
         BLK,
         NGINX,
-        PROGRAMS,
-        SERVICE_PROGRAMS,
+        ALL[0],
+        ALL[1],
+        WEB[0],
+        WEB[1],
         MODULES,
     ];
     let site = site::files();
@@ -63,13 +71,19 @@ pub(super) fn prepare() -> Result<Linux> {
     let name = format!("linux-{}.img", fingerprint(&inputs));
     let linux = Linux {
         kernel: only_match(&dom0.root.join("boot"), "vmlinuz-", "-amd64")?,
+        web: dir.join(format!("web-{name}")),
         initramfs: dir.join(name),
     };
+    // The last one that is put in place: where it is, the other is.
     if !linux.initramfs.is_file() {
         let phase = Phase::start("making the Linux guest's initramfs");
         remove_older(&dir)?;
+        let web = archive(&dom0, &services, WEB)?;
+        let mut compressed = GzEncoder::new(fs::File::create(&linux.web)?, Compression::best());
+        compressed.write_all(&web)?;
+        compressed.finish()?;
         let temporary = dir.join("linux.img.new");
-        fs::write(&temporary, archive(&dom0, &services)?)?;
+        fs::write(&temporary, archive(&dom0, &services, ALL)?)?;
         fs::rename(temporary, &linux.initramfs)?;
         phase.done();
     }
@@ -86,9 +100,13 @@ fn remove_older(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The content of the initramfs. The services' packages are as for an empty system: they have their own libraries, of
+/// The content of an initramfs with some programs. The services' packages are as for an empty system: they have their own libraries, of
 /// the same Debian.
-fn archive(dom0: &Packages, services: &Packages) -> Result<Vec<u8>> {
+fn archive(
+    dom0: &Packages,
+    services: &Packages,
+    [programs, service_programs]: [&str; 2],
+) -> Result<Vec<u8>> {
     let mut gather = Gather::new(&dom0.root);
     for name in ["bin", "sbin", "lib", "lib64"] {
         gather.add(name, Entry::Link(format!("usr/{name}")));
@@ -110,14 +128,14 @@ fn archive(dom0: &Packages, services: &Packages) -> Result<Vec<u8>> {
         };
         gather.add(&format!("srv/{name}"), file);
     }
-    for name in PROGRAMS.split_whitespace() {
+    for name in programs.split_whitespace() {
         gather.program(name)?;
     }
     let order = gather.modules(MODULES.split_whitespace())?;
     gather.add("usr/lib/modules/order", text(&(order.join("\n") + "\n")));
     let mut tree = gather.tree;
     let mut gather = Gather::new(&services.root);
-    for name in SERVICE_PROGRAMS.split_whitespace() {
+    for name in service_programs.split_whitespace() {
         gather.program(name)?;
     }
     tree.extend(gather.tree);

@@ -6,40 +6,57 @@
 //! | `rows` | what is measured |
 //! | `linux` | the Linux guest: Debian's kernel, an initramfs with fio and nginx |
 //! | `guests` | both guests, and the disk that they share |
+//! | `fresh` | guests of their own, for what is measured at their start |
+//! | `still` | what needs no Xen |
 //! | `site` | what they serve |
-//! | `sample` | one measurement |
-//! | `cputime.py` | the processor time of all domains, in dom0 |
-//! | `report` | the table, the file, the comparison |
+//! | `sample` | one measurement under a load |
+//! | `dom0/` | what dom0 runs for it: processor times, a first page, uploads, open connections |
+//! | `report`, `chart` | the table, the file, the comparison; the picture |
 
+mod chart;
+mod fresh;
 mod guests;
 mod linux;
 mod report;
 mod rows;
 mod sample;
 pub(crate) mod site;
+mod still;
+
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 
 pub(crate) use self::report::Report;
 pub(crate) use self::rows::{Row, rows};
 
-use self::guests::Guests;
-use self::report::{Figures, Measured};
+use self::fresh::{Fresh, Kind};
+use self::guests::{Files, Guest, Guests};
+use self::linux::Linux;
+use self::report::Measured;
+use self::rows::{PAGE_16, What};
 use self::sample::Sample;
-use crate::image;
+use crate::image::{self, Image};
 use crate::interrupt;
 use crate::project::Target;
 use crate::rig::Options;
 use crate::ui::Phase;
 use crate::xen::{On, Xen};
 
-/// The application that is measured.
+/// The application that is measured under loads, and the one that is measured where size and start are.
 const APP: &str = "bench";
+const WEB: &str = "httpd";
+
+/// Memory of the Linux guest whose start is measured, and of ours with many connections, MiB.
+const LINUX_MIB: u32 = 256;
+const OPEN_MIB: u32 = 64;
 
 /// What to measure, and how.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) rows: Vec<&'static Row>,
+    /// Whether rows were asked for by name: then what takes long is measured too.
+    pub(crate) named: bool,
     pub(crate) rounds: u32,
     /// By the clock.
     pub(crate) wall: bool,
@@ -48,13 +65,48 @@ pub(crate) struct Plan {
     pub(crate) yes: bool,
 }
 
-/// Builds both guests, boots them, measures, and removes them.
+impl Plan {
+    fn any(&self, what: fn(&What) -> bool) -> bool {
+        self.rows.iter().any(|row| what(&row.what))
+    }
+}
+
+/// All that is built for a measurement.
+struct Builds {
+    bench: Option<Image>,
+    httpd: Option<Image>,
+    linux: Option<Linux>,
+    /// The site of httpd.
+    page: PathBuf,
+}
+
+impl Builds {
+    fn make(plan: &Plan) -> Result<Self> {
+        let page = site::write_page()?;
+        let bench = || image::build(APP, Target::Xen, Some(&site::write()?));
+        let httpd = || image::build(WEB, Target::Xen, Some(&page));
+        Ok(Self {
+            bench: plan.any(What::needs_pair).then(bench).transpose()?,
+            httpd: plan.any(What::needs_httpd).then(httpd).transpose()?,
+            linux: plan
+                .any(What::needs_linux)
+                .then(linux::prepare)
+                .transpose()?,
+            page,
+        })
+    }
+}
+
+/// Builds the guests, boots them, measures, and removes them.
 ///
 /// # Errors
-/// If something doesn't build or boot, can't be measured, or the guests serve different bytes.
+/// If something doesn't build or boot, or the guests serve different bytes. What can't be measured is in the report.
 pub(crate) fn run(plan: &Plan) -> Result<Report> {
-    let image = image::build(APP, Target::Xen, Some(&site::write()?))?;
-    let linux = linux::prepare()?;
+    let builds = Builds::make(plan)?;
+    if !plan.any(What::needs_xen) {
+        return measure(plan, &builds, None, None);
+    }
+    let linux = builds.linux.as_ref().context("no Linux guest")?;
     let options = Options {
         yes: plan.yes,
         counting: !plan.wall,
@@ -67,8 +119,15 @@ pub(crate) fn run(plan: &Plan) -> Result<Report> {
             "the rig that is up has another kind of time: `cargo xtask rig down`, then again"
         );
     }
-    let result =
-        Guests::create(&xen, &image, &linux).and_then(|guests| measure(plan, &xen, &guests));
+    let files = Files {
+        bench: builds.bench.as_ref(),
+        httpd: builds.httpd.as_ref(),
+        linux,
+    };
+    let pair = || Guests::create(&xen);
+    let result = guests::prepare(&xen, &files)
+        .and_then(|()| plan.any(What::needs_pair).then(pair).transpose())
+        .and_then(|guests| compared(plan, &builds, &xen, guests.as_ref()));
     let ended = match xen {
         Xen::Rig(rig) if new => rig.down(),
         xen => guests::end(&xen),
@@ -77,42 +136,159 @@ pub(crate) fn run(plan: &Plan) -> Result<Report> {
     result.and_then(|report| ended.map(|()| report))
 }
 
+/// Measures between two comparisons of what the guests serve.
+fn compared(plan: &Plan, builds: &Builds, xen: &Xen, guests: Option<&Guests>) -> Result<Report> {
+    let compare = |when: &str| {
+        let phase = Phase::start(format!("comparing what the guests serve{when}"));
+        guests.map_or(Ok(()), Guests::compare)?;
+        phase.done();
+        Ok::<_, anyhow::Error>(())
+    };
+    compare("")?;
+    let report = measure(plan, builds, Some(xen), guests)?;
+    compare(", once more")?;
+    Ok(report)
+}
+
 /// All rounds of all rows.
-fn measure(plan: &Plan, xen: &Xen, guests: &Guests) -> Result<Report> {
-    let phase = Phase::start("comparing what the guests serve");
-    guests.compare()?;
-    phase.done();
-    let dom0 = xen.dom0();
-    let mut samples: Vec<[Vec<Sample>; 2]> = plan.rows.iter().map(|_| Default::default()).collect();
+fn measure(
+    plan: &Plan,
+    builds: &Builds,
+    xen: Option<&Xen>,
+    guests: Option<&Guests>,
+) -> Result<Report> {
+    let mut report = Report::new(plan.wall, plan.rounds);
+    let mut bench = Bench {
+        plan,
+        builds,
+        xen,
+        guests,
+        linux_start: None,
+        notes: Vec::new(),
+    };
+    let mut samples: Vec<[Samples; 2]> = plan.rows.iter().map(|_| Default::default()).collect();
     for round in 1..=plan.rounds {
         let phase = Phase::start(format!("round {round} of {}", plan.rounds));
         for (row, samples) in plan.rows.iter().zip(&mut samples) {
-            for (guest, samples) in guests.both().into_iter().zip(samples) {
+            for (kind, samples) in [Kind::Xenlet, Kind::Linux].into_iter().zip(samples) {
                 interrupt::check()?;
-                phase.detail(format!("{} on {}", row.name, guest.name));
-                let sample = sample::take(&dom0, row, guest);
-                samples.push(sample.with_context(|| format!("{} on {}", row.name, guest.name))?);
+                if samples.failure.is_some() || round > 1 && row.what.is_constant() {
+                    continue;
+                }
+                phase.detail(format!("{} on {}", row.name, kind.name()));
+                match bench.sample(&row.what, kind) {
+                    Ok(sample) => samples.taken.extend(sample),
+                    Err(error) => samples.failure = Some(format!("{error:#}")),
+                }
             }
         }
         phase.done();
     }
-    let phase = Phase::start("comparing once more");
-    guests.compare()?;
-    phase.done();
-    let measured = plan.rows.iter().zip(samples).map(|(row, [ours, theirs])| {
-        let (xenlet, linux) = (Figures::of(&ours), Figures::of(&theirs));
-        Measured {
-            name: row.name.into(),
-            title: row.title.into(),
-            unit: row.unit.into(),
-            ratio: xenlet.ratio(&linux),
-            xenlet,
-            linux,
+    interrupt::check()?;
+    for (row, samples) in plan.rows.iter().zip(samples) {
+        for (kind, samples) in [Kind::Xenlet, Kind::Linux].into_iter().zip(&samples) {
+            if let Some(failure) = &samples.failure {
+                report.failed(row.name, kind.name(), failure);
+            }
         }
-    });
-    Ok(Report {
-        wall: plan.wall,
-        rounds: plan.rounds,
-        rows: measured.collect(),
-    })
+        let [ours, theirs] = samples.map(|samples| samples.taken);
+        report.rows.push(Measured::of(row, &ours, &theirs));
+    }
+    report.notes = bench.notes;
+    Ok(report)
+}
+
+/// What came of a row on a guest.
+#[derive(Debug, Default)]
+struct Samples {
+    taken: Vec<Sample>,
+    /// Why there are no more.
+    failure: Option<String>,
+}
+
+/// All there is to measure with.
+struct Bench<'b> {
+    plan: &'b Plan,
+    builds: &'b Builds,
+    xen: Option<&'b Xen>,
+    guests: Option<&'b Guests>,
+    /// Its start takes half a minute: once is enough.
+    linux_start: Option<Sample>,
+    /// How figures came about, for people.
+    notes: Vec<String>,
+}
+
+impl Bench<'_> {
+    /// Measures once; none where there is nothing to measure.
+    fn sample(&mut self, what: &What, kind: Kind) -> Result<Option<Sample>> {
+        let sample = match (what, kind) {
+            (What::Load(load), _) => {
+                sample::take(&self.xen()?.dom0(), load, self.guest(kind)?, self.plan.wall)
+            }
+            (What::Boot(memory), Kind::Xenlet) => fresh::boot(self.xen()?, kind, *memory),
+            (What::Boot(_), Kind::Linux) => self.linux_start(),
+            (What::Unpause, Kind::Xenlet) => fresh::unpause(&self.xen()?.dom0(), self.guest(kind)?),
+            (What::Open(count), Kind::Xenlet) => {
+                let fresh = Fresh::create(self.xen()?, kind, OPEN_MIB)?;
+                let sample = self.open(*count, &fresh.guest);
+                fresh.destroy()?;
+                sample
+            }
+            (What::Open(count), Kind::Linux) => self.open(*count, self.guest(kind)?),
+            // A guest of Linux takes its time to find out that it can't.
+            (What::Memory, Kind::Linux) if !self.plan.named => return Ok(None),
+            (What::Memory, _) => fresh::memory(self.xen()?, kind),
+            (What::Image, _) => self.image(kind),
+            (What::Lookup, Kind::Xenlet) => still::lookup(),
+            // Nothing of this is Linux's.
+            (What::Unpause | What::Lookup, Kind::Linux) => return Ok(None),
+        };
+        sample.map(Some)
+    }
+
+    fn xen(&self) -> Result<&Xen> {
+        self.xen.context("there is no Xen")
+    }
+
+    /// One of the pair.
+    fn guest(&self, kind: Kind) -> Result<&Guest> {
+        let guests = self.guests.context("there are no guests")?;
+        Ok(match kind {
+            Kind::Xenlet => &guests.xenlet,
+            Kind::Linux => &guests.linux,
+        })
+    }
+
+    fn linux_start(&mut self) -> Result<Sample> {
+        let start = match self.linux_start {
+            Some(start) => start,
+            None => fresh::boot(self.xen()?, Kind::Linux, LINUX_MIB)?,
+        };
+        self.linux_start = Some(start);
+        Ok(start)
+    }
+
+    /// What a page costs while connections are open, as a multiple of what it costs without.
+    fn open(&self, count: u32, guest: &Guest) -> Result<Sample> {
+        let dom0 = self.xen()?.dom0();
+        let without = sample::take(&dom0, &PAGE_16, guest, self.plan.wall)?;
+        let with = sample::take_with_open(&dom0, &PAGE_16, guest, count, self.plan.wall)?;
+        let ns = |sample: &Sample| sample.guest_ns.context("no processor time");
+        Ok(Sample {
+            value: ns(&with)? / ns(&without)?,
+            ..with
+        })
+    }
+
+    fn image(&mut self, kind: Kind) -> Result<Sample> {
+        let size = match kind {
+            Kind::Xenlet => {
+                let image = self.builds.httpd.as_ref().context("no image")?;
+                still::xenlet(image, &self.builds.page)?
+            }
+            Kind::Linux => still::linux(self.builds.linux.as_ref().context("no Linux guest")?)?,
+        };
+        self.notes.push(size.note.clone());
+        Ok(size.sample())
+    }
 }

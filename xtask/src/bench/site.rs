@@ -28,12 +28,24 @@ fn content(bytes: usize) -> Vec<u8> {
 /// # Errors
 /// If that can't be written.
 pub(crate) fn write() -> Result<PathBuf> {
-    let folder = project::target_dir().join("bench/site");
+    write_to("site", &files())
+}
+
+/// Writes a site of the page alone to its folder.
+///
+/// # Errors
+/// If that can't be written.
+pub(super) fn write_page() -> Result<PathBuf> {
+    write_to("page", &files()[..1])
+}
+
+fn write_to(name: &str, files: &[(&str, Vec<u8>)]) -> Result<PathBuf> {
+    let folder = project::target_dir().join("bench").join(name);
     fs::create_dir_all(&folder)?;
-    for (name, content) in files() {
+    for (name, content) in files {
         let file = folder.join(name);
         // A newer file would make cargo build the image again.
-        if fs::read(&file).ok().as_ref() != Some(&content) {
+        if fs::read(&file).ok().as_ref() != Some(content) {
             fs::write(file, content)?;
         }
     }

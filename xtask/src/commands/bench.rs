@@ -17,7 +17,7 @@ use crate::xen::{On, Xen};
   cargo xtask bench --against before
 
 Time counts instructions unless --wall is given: a nanosecond each, so that measurements repeat whatever else this
-machine does. Every measurement is kept as JSON in target/bench.")]
+machine does. Every measurement is kept as JSON in target/bench, with a chart. docs/performance.md tells what is measured.")]
 pub(crate) struct Arguments {
     /// Measure only rows whose names contain one of these words
     #[arg(long, num_args = 1.., value_delimiter = ',', value_name = "WORD")]
@@ -31,7 +31,7 @@ pub(crate) struct Arguments {
     /// Name the rows that got worse by more than 5 % since `--save NAME`
     #[arg(long, value_name = "NAME")]
     against: Option<String>,
-    /// Measure by the clock: for real hosts
+    /// Measure by the clock: for real hosts. On the emulated rig it tells how fast the emulation is
     #[arg(long)]
     wall: bool,
     /// List the rows and end
@@ -67,12 +67,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     // First, so that nobody waits for a comparison that can't be made.
     let before = arguments.against.as_deref().map(Report::load).transpose()?;
     if let Some(before) = &before {
-        before.comparable(arguments.wall)?;
+        before.comparable(arguments.wall, &rows)?;
     }
     Xen::check(arguments.on, arguments.yes)?;
     interrupt::watch()?;
     let plan = Plan {
         rows,
+        named: !arguments.rows.is_empty(),
         rounds: arguments.rounds,
         wall: arguments.wall,
         on: arguments.on,
@@ -81,10 +82,24 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let report = bench::run(&plan)?;
     print!("{report}");
     let path = report.save(arguments.save.as_deref().unwrap_or("latest"))?;
-    println!("kept in {}", path.display());
+    println!(
+        "kept in {}, drawn in {}",
+        path.display(),
+        report.draw()?.display()
+    );
     let worse = before.map_or_else(Vec::new, |before| report.worse_than(&before));
+    let mut problems = Vec::new();
+    if !report.failures().is_empty() {
+        problems.push(format!(
+            "not measured:\n  {}",
+            report.failures().join("\n  ")
+        ));
+    }
     if !worse.is_empty() {
-        bail!("worse by more than 5 %:\n  {}", worse.join("\n  "));
+        problems.push(format!("worse by more than 5 %:\n  {}", worse.join("\n  ")));
+    }
+    if !problems.is_empty() {
+        bail!("{}", problems.join("\n"));
     }
     Ok(())
 }

@@ -4,8 +4,9 @@ read -r _ target _
 while read -r line && [ "$line" != "$(printf '\r')" ]; do :; done
 exec 2>&1
 
-answer() { # its status and type; its content is on standard input
-    printf 'HTTP/1.1 %s\r\nContent-Type: %s\r\nConnection: close\r\n\r\n' "$1" "$2"
+answer() { # its status, type and perhaps length; its content is on standard input
+    printf 'HTTP/1.1 %s\r\nContent-Type: %s\r\nConnection: close\r\n' "$1" "$2"
+    printf "${3:+Content-Length: $3\\r\\n}\\r\\n"
     cat
 }
 
@@ -30,6 +31,9 @@ case $target in
                 kib * 1024 / bs, ms / 1000, kib * 1024 / bs / ms * 1000, kib / 1024 / ms * 1000
         }' | answer '200 OK' application/json
     ;;
-/disk*) dd if=/dev/xvda bs=1M count="$((bytes >> 20))" iflag=direct 2>/dev/null | answer '200 OK' application/octet-stream ;;
+/disk*)
+    dd if=/dev/xvda bs=1M count="$((bytes >> 20))" iflag=direct 2>/dev/null |
+        answer '200 OK' application/octet-stream "$bytes"
+    ;;
 *) echo 'Here are /blk and /disk.' | answer '404 Not Found' text/plain ;;
 esac

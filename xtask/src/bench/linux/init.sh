@@ -21,6 +21,9 @@ ip link set eth0 up
 
 mkdir -p /var/log/nginx /var/lib/nginx
 nginx -c /etc/nginx/nginx.conf
-socat TCP-LISTEN:9000,fork,reuseaddr EXEC:/usr/lib/bench/blk &
+if [ -e /usr/bin/socat ]; then # not where only pages are served
+    socat TCP-LISTEN:9000,fork,reuseaddr EXEC:/usr/lib/bench/blk &
+    socat -u -b 262144 TCP-LISTEN:9,fork,reuseaddr OPEN:/dev/null &
+fi
 echo "linux: up"
 while :; do sleep 3600; done
