@@ -107,8 +107,8 @@ extern "C" fn start(info: NonNull<start_info>, builders_stack: usize) -> ! {
     super::shared::map();
     timeline::start(Instant::from_nanos(super::clock::at(entered)));
     hypercall::stop_periodic_timer();
-    pagetable::protect();
-    super::heap::start(builders_stack.next_multiple_of(4096));
+    let free = pagetable::protect(builders_stack.next_multiple_of(4096));
+    super::heap::start(free);
     timeline::mark("memory");
     crate::console::start();
     crate::xenstore::start();
