@@ -12,13 +12,14 @@ use crate::{platform, run, timeline};
 use alloc::collections::VecDeque;
 use core::cell::RefCell;
 use core::fmt::{self, Write as _};
+use core::ops::Range;
 
 /// Offsets of the indices in `struct xencons_interface`.
 const IN_CONS: usize = 3072;
 const IN_PROD: usize = 3076;
 const OUT_CONS: usize = 3080;
 const OUT_PROD: usize = 3084;
-const OUTPUT: usize = IN_SIZE;
+const OUTPUT: Range<usize> = IN_SIZE..IN_SIZE + OUT_SIZE;
 
 /// Bytes kept for a reader that is slow.
 const BACKLOG: usize = 16 * 1024;
@@ -78,13 +79,8 @@ impl Console {
         // An index that makes no sense is a full ring: the peer hurts only what it reads itself.
         let room = OUT_SIZE.saturating_sub(used);
         let count = room.min(self.backlog.len());
-        let mut at = prod;
-        for byte in self.backlog.drain(..count) {
-            self.page
-                .write(OUTPUT + (at as usize & (OUT_SIZE - 1)), &[byte]);
-            at = at.wrapping_add(1);
-        }
         if count > 0 {
+            let at = self.page.drain(&mut self.backlog, count, &OUTPUT, prod);
             self.page.store_release(OUT_PROD, at);
             self.channel.notify();
         }
@@ -126,7 +122,7 @@ pub fn write_line(text: fmt::Arguments<'_>) {
         if let Ok(mut console) = c.try_borrow_mut() {
             match console.as_mut() {
                 Some(console) => console.write(&line),
-                None => platform::early_line(&line.text[..line.len]),
+                None => platform::early_line(line.bytes()),
             }
         }
     });
@@ -175,8 +171,8 @@ impl Line {
         }
     }
 
-    fn bytes(&self) -> impl Iterator<Item = u8> + '_ {
-        self.text[..self.len].iter().copied()
+    fn bytes(&self) -> &[u8] {
+        &self.text[..self.len]
     }
 
     /// Ends the line, which always has room for that.
@@ -217,7 +213,7 @@ impl log::Log for Logger {
                 .target()
                 .strip_prefix("xenlet_")
                 .unwrap_or(record.target());
-            let target = target.split("::").next().unwrap_or(target);
+            let target = target.split(':').next().unwrap_or(target);
             let (secs, micros, level) = (at.as_secs(), at.subsec_micros(), record.level());
             write_line(format_args!(
                 "[{secs:5}.{micros:06}] {level} {target}: {}",

@@ -1,5 +1,7 @@
 //! A window on memory that somebody else may write at any moment: volatile copies in and out, no references.
 
+use alloc::collections::VecDeque;
+use core::ops::Range;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -81,6 +83,37 @@ impl Window {
         }
     }
 
+    /// Copies bytes out of a circle of the window's, from index `at` on: the index counts bytes for ever.
+    pub(crate) fn read_around(&self, circle: &Range<usize>, at: u32, into: &mut [u8]) {
+        let (offset, first) = split(circle, at, into.len());
+        let (begin, end) = into.split_at_mut(first);
+        self.read(offset, begin);
+        self.read(circle.start, end);
+    }
+
+    /// Moves `count` bytes from the front of `from` into a circle of the window's, from index `at` on; returns the index
+    /// behind them.
+    pub(crate) fn drain(
+        &self,
+        from: &mut VecDeque<u8>,
+        count: usize,
+        circle: &Range<usize>,
+        at: u32,
+    ) -> u32 {
+        let (one, two) = from.as_slices();
+        let one = &one[..count.min(one.len())];
+        let mut to = at;
+        for piece in [one, &two[..count - one.len()]] {
+            let (offset, first) = split(circle, to, piece.len());
+            let (begin, end) = piece.split_at(first);
+            self.write(offset, begin);
+            self.write(circle.start, end);
+            to = advance(to, piece.len());
+        }
+        from.drain(..count);
+        to
+    }
+
     fn atomic(&self, offset: usize) -> &AtomicU32 {
         let at = self.at(offset, 4).cast::<u32>();
         assert!(
@@ -107,6 +140,21 @@ impl Window {
     pub fn store_release(&self, offset: usize, value: u32) {
         self.atomic(offset).store(value, Ordering::Release);
     }
+}
+
+/// Where index `at` of a circle is, and how many of `len` bytes come before its end.
+fn split(circle: &Range<usize>, at: u32, len: usize) -> (usize, usize) {
+    let offset = circle.start + at as usize % circle.len();
+    (offset, len.min(circle.end - offset))
+}
+
+/// The index `count` bytes behind `at`.
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "no more than a circle has, which a page has"
+)]
+fn advance(at: u32, count: usize) -> u32 {
+    at.wrapping_add(count as u32)
 }
 
 /// Bytes that [`copy_blocks`] copies at a time.

@@ -12,11 +12,14 @@ use alloc::collections::VecDeque;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::RefCell;
+use core::ops::Range;
+use core::sync::atomic::{Ordering, fence};
 use core::task::{Context, Poll};
 use hashbrown::HashMap;
 
 /// Offsets in `struct xenstore_domain_interface`.
-const RSP: usize = RING_SIZE;
+const REQ: Range<usize> = 0..RING_SIZE;
+const RSP: Range<usize> = RING_SIZE..2 * RING_SIZE;
 const REQ_CONS: usize = 2048;
 const REQ_PROD: usize = 2052;
 const RSP_CONS: usize = 2056;
@@ -38,8 +41,10 @@ struct Slot {
 struct Client {
     page: Window,
     channel: Channel,
-    /// Requests that the ring has no room for yet.
+    /// Requests that are not in the ring yet, and word for the task that puts them there: what is asked in one turn goes
+    /// out together, with one event.
     out: VecDeque<u8>,
+    asked: Notify,
     parser: Parser,
     waiting: HashMap<u32, Rc<Slot>>,
     next_id: u32,
@@ -59,6 +64,7 @@ pub(crate) fn start() {
         page,
         channel: Channel::bound(port),
         out: VecDeque::new(),
+        asked: Notify::new(),
         parser: Parser::new(),
         waiting: HashMap::new(),
         next_id: 0,
@@ -71,7 +77,9 @@ pub(crate) fn start() {
 fn serve(cx: &mut Context<'_>) -> Poll<()> {
     loop {
         let result = with_client(|client| {
-            if client.channel.poll_event(cx).is_pending() {
+            let asked = client.asked.poll_notified(cx).is_ready();
+            let event = client.channel.poll_event(cx).is_ready();
+            if !asked && !event {
                 return Ok(None);
             }
             client.flush();
@@ -116,12 +124,8 @@ impl Client {
         );
         let room = RING_SIZE.saturating_sub(prod.wrapping_sub(cons) as usize);
         let count = room.min(self.out.len());
-        let mut at = prod;
-        for byte in self.out.drain(..count) {
-            self.page.write(at as usize & (RING_SIZE - 1), &[byte]);
-            at = at.wrapping_add(1);
-        }
         if count > 0 {
+            let at = self.page.drain(&mut self.out, count, &REQ, prod);
             self.page.store_release(REQ_PROD, at);
             self.channel.notify();
         }
@@ -137,17 +141,18 @@ impl Client {
         if used as usize > RING_SIZE {
             return Err(Lie::BogusProducer(used));
         }
-        for i in 0..used {
-            let mut byte = [0];
-            self.page.read(
-                RSP + (cons.wrapping_add(i) as usize & (RING_SIZE - 1)),
-                &mut byte,
-            );
-            self.parser.feed(&byte);
-        }
         if used > 0 {
+            let mut bytes = [0; RING_SIZE];
+            let bytes = &mut bytes[..used as usize];
+            self.page.read_around(&RSP, cons, bytes);
             self.page.store_release(RSP_CONS, prod);
-            self.channel.notify();
+            self.parser.feed(bytes);
+            // Whether xenstored found the ring full, and waits, is asked after it could see that there is room.
+            fence(Ordering::SeqCst);
+            let prod = self.page.load_acquire(RSP_PROD);
+            if prod.wrapping_sub(cons) as usize >= RING_SIZE {
+                self.channel.notify();
+            }
         }
         while let Some((head, payload)) = self.parser.next()? {
             match Type::from_u32(head.ty) {
@@ -202,7 +207,7 @@ impl Client {
         for part in parts {
             self.out.extend(*part);
         }
-        self.flush();
+        self.asked.notify();
         Ok(self.next_id)
     }
 }

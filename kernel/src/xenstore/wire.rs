@@ -1,7 +1,6 @@
 //! Bytes into messages: the half of the client that an adversary writes to. No I/O here.
 
 use crate::abi::xs_wire::{Head, PAYLOAD_MAX};
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 /// How xenstored broke the protocol.
@@ -28,19 +27,17 @@ impl core::fmt::Display for Lie {
 /// Puts messages together from pieces of any size.
 #[derive(Debug, Default)]
 pub(super) struct Parser {
-    bytes: VecDeque<u8>,
+    bytes: Vec<u8>,
 }
 
 impl Parser {
     pub(super) const fn new() -> Self {
-        Self {
-            bytes: VecDeque::new(),
-        }
+        Self { bytes: Vec::new() }
     }
 
     /// Takes a piece.
     pub(super) fn feed(&mut self, piece: &[u8]) {
-        self.bytes.extend(piece);
+        self.bytes.extend_from_slice(piece);
     }
 
     /// The next whole message.
@@ -48,23 +45,21 @@ impl Parser {
     /// # Errors
     /// When its head claims more than a message may have: nothing after it can be trusted.
     pub(super) fn next(&mut self) -> Result<Option<(Head, Vec<u8>)>, Lie> {
-        let mut head = [0; Head::SIZE];
-        if self.bytes.len() < Head::SIZE {
+        let Some(head) = self.bytes.first_chunk() else {
             return Ok(None);
-        }
-        for (place, byte) in head.iter_mut().zip(&self.bytes) {
-            *place = *byte;
-        }
-        let head = Head::parse(&head);
+        };
+        let head = Head::parse(head);
         let len = head.len as usize;
         if len > PAYLOAD_MAX {
             return Err(Lie::TooLong(head.len));
         }
-        if self.bytes.len() < Head::SIZE + len {
+        let whole = Head::SIZE + len;
+        let Some(payload) = self.bytes.get(Head::SIZE..whole) else {
             return Ok(None);
-        }
-        self.bytes.drain(..Head::SIZE);
-        Ok(Some((head, self.bytes.drain(..len).collect())))
+        };
+        let payload = payload.to_vec();
+        self.bytes.drain(..whole);
+        Ok(Some((head, payload)))
     }
 }
 
