@@ -51,6 +51,40 @@ impl Table {
         unsafe { AtomicU16::from_ptr(flags.as_ptr()) }
     }
 
+    /// Takes an entry and fills all of it in but what makes it valid.
+    fn reserve(&mut self, peer: DomId, frame: Mfn) -> Result<GrantRef, OutOfPages> {
+        if self.free.is_empty() {
+            self.grow()?;
+        }
+        // Entries of version 1 hold 32 bits of frame number: 16 TiB of machine.
+        let frame = u32::try_from(frame.0).map_err(|_| OutOfPages)?;
+        let gref = self.free.pop().ok_or(OutOfPages)?;
+        // The entry's other half: `domid` and `frame`, whose layout `abi::grant_table` asserts.
+        let entry = self.entry(gref).as_ptr().cast::<u8>();
+        let domid = entry
+            .wrapping_add(core::mem::offset_of!(EntryV1, domid))
+            .cast::<u16>();
+        let number = entry
+            .wrapping_add(core::mem::offset_of!(EntryV1, frame))
+            .cast::<u32>();
+        // SAFETY: a free entry of a mapped table; Xen does not look at it while its flags are 0.
+        unsafe { domid.write_volatile(peer.0) };
+        // SAFETY: as above.
+        unsafe { number.write_volatile(frame) };
+        Ok(gref)
+    }
+
+    fn permit(&self, gref: GrantRef, access: Access) {
+        let readonly = if access == Access::ReadOnly {
+            READONLY
+        } else {
+            0
+        };
+        // Release: the entry is whole before it is valid.
+        self.flags(gref)
+            .store(PERMIT_ACCESS | readonly, Ordering::Release);
+    }
+
     fn grow(&mut self) -> Result<(), OutOfPages> {
         let index = u32::try_from(self.frames.len()).map_err(|_| OutOfPages)?;
         // Room for every entry now: giving one back must not need memory.
@@ -78,35 +112,42 @@ impl Table {
 pub(crate) fn grant(peer: DomId, frame: Mfn, access: Access) -> Result<GrantRef, OutOfPages> {
     TABLE.with(|t| {
         let mut table = t.borrow_mut();
-        if table.free.is_empty() {
-            table.grow()?;
-        }
-        // Entries of version 1 hold 32 bits of frame number: 16 TiB of machine.
-        let frame = u32::try_from(frame.0).map_err(|_| OutOfPages)?;
-        let gref = table.free.pop().ok_or(OutOfPages)?;
-        // The entry's other half: `domid` and `frame`, whose layout `abi::grant_table` asserts.
-        let entry = table.entry(gref).as_ptr().cast::<u8>();
-        let domid = entry
-            .wrapping_add(core::mem::offset_of!(EntryV1, domid))
-            .cast::<u16>();
-        let number = entry
-            .wrapping_add(core::mem::offset_of!(EntryV1, frame))
-            .cast::<u32>();
-        // SAFETY: a free entry of a mapped table; Xen does not look at it while its flags are 0.
-        unsafe { domid.write_volatile(peer.0) };
-        // SAFETY: as above.
-        unsafe { number.write_volatile(frame) };
-        let readonly = if access == Access::ReadOnly {
-            READONLY
-        } else {
-            0
-        };
-        // Release: the entry is whole before it is valid.
-        table
-            .flags(gref)
-            .store(PERMIT_ACCESS | readonly, Ordering::Release);
+        let gref = table.reserve(peer, frame)?;
+        table.permit(gref, access);
         Ok(gref)
     })
+}
+
+/// Entries for `frames` that `peer` is to reach, none of which it may yet: [`permit`] lets it.
+///
+/// # Errors
+/// When the table is full and Xen does not let it grow: then no entry is taken.
+pub(crate) fn reserve(
+    peer: DomId,
+    frames: impl ExactSizeIterator<Item = Mfn>,
+) -> Result<Vec<GrantRef>, OutOfPages> {
+    let mut grefs = Vec::new();
+    grefs
+        .try_reserve_exact(frames.len())
+        .map_err(|_| OutOfPages)?;
+    TABLE.with(|t| {
+        let mut table = t.borrow_mut();
+        for frame in frames {
+            match table.reserve(peer, frame) {
+                Ok(gref) => grefs.push(gref),
+                Err(OutOfPages) => {
+                    table.free.append(&mut grefs);
+                    return Err(OutOfPages);
+                }
+            }
+        }
+        Ok(grefs)
+    })
+}
+
+/// Lets the peer of a reserved entry reach its frame.
+pub(crate) fn permit(gref: GrantRef, access: Access) {
+    TABLE.with(|t| t.borrow().permit(gref, access));
 }
 
 /// Ends the access. Once this succeeds no domain can reach the frame by this grant.

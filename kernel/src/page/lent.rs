@@ -1,10 +1,12 @@
 //! A run of adjacent pages that a peer can read.
+//!
+//! A page is zeroed and granted when it is first written, so that a run costs what is used of it.
 
-use super::{OutOfPages, allocate_run, leak, run_layout};
+use super::{OutOfPages, leak, run_layout};
 use crate::addr::{DomId, GrantRef, PAGE_SIZE};
 use crate::grant::{self, Access};
 use crate::platform;
-use alloc::alloc::dealloc;
+use alloc::alloc::{alloc, dealloc};
 use alloc::vec::Vec;
 use core::ops::Range;
 use core::ptr::NonNull;
@@ -14,31 +16,48 @@ use core::ptr::NonNull;
 pub struct LentPages {
     base: NonNull<u8>,
     count: usize,
-    /// One for each page, fewer while the run is made.
+    /// One for each page.
     grefs: Vec<GrantRef>,
+    /// So many pages from the first on are initialised, and granted.
+    lent: usize,
 }
 
 impl LentPages {
-    /// A run of `count` zeroed pages that `peer` may read.
+    /// A run of `count` pages that `peer` may read, each of which is zeros before it is first written.
     ///
     /// # Errors
     /// When there is no memory or the grant table is full.
     pub fn new(count: usize, peer: DomId) -> Result<Self, OutOfPages> {
-        let base = allocate_run(count)?;
-        // A peer that guesses numbers can map a page before it is told of it, so a run that stays unfinished goes the
-        // way of any other: by its drop.
+        let layout = run_layout(count).ok_or(OutOfPages)?;
+        // SAFETY: `run_layout` gives no layout of size zero.
+        let base = NonNull::new(unsafe { alloc(layout) }).ok_or(OutOfPages)?;
         let mut run = Self {
             base,
             count,
-            grefs: Vec::with_capacity(count),
+            grefs: Vec::new(),
+            lent: 0,
         };
-        for i in 0..count {
-            // SAFETY: the run has `count` pages, and `i` is below it.
-            let page = unsafe { base.add(i * PAGE_SIZE) };
-            let gref = grant::grant(peer, platform::frame_of(page), Access::ReadOnly)?;
-            run.grefs.push(gref);
-        }
+        let frames = (0..count).map(|i| platform::frame_of(run.page(i)));
+        run.grefs = grant::reserve(peer, frames)?;
         Ok(run)
+    }
+
+    fn page(&self, index: usize) -> NonNull<u8> {
+        debug_assert!(index < self.count, "a page of the run");
+        // SAFETY: the run has `count` pages, and callers stay below it.
+        unsafe { self.base.add(index * PAGE_SIZE) }
+    }
+
+    /// Lends the first `count` pages.
+    fn lend(&mut self, count: usize) {
+        while self.lent < count {
+            // There is one for each page, so this ends where the run does.
+            let gref = self.grefs[self.lent];
+            // SAFETY: a page of the run, which nobody else can reach yet.
+            unsafe { self.page(self.lent).write_bytes(0, PAGE_SIZE) };
+            grant::permit(gref, Access::ReadOnly);
+            self.lent += 1;
+        }
     }
 
     /// How many pages the run has.
@@ -46,7 +65,7 @@ impl LentPages {
         self.count
     }
 
-    /// The grant of page `index`.
+    /// The grant of page `index`, which is in force once something was written to the page or one behind it.
     ///
     /// # Panics
     /// If there is no such page: a bug of the caller.
@@ -59,8 +78,9 @@ impl LentPages {
     /// # Panics
     /// If `range` is not within the run: a bug of the caller.
     pub fn bytes_mut(&mut self, range: Range<usize>) -> &mut [u8] {
-        let len = self.count * PAGE_SIZE;
-        // SAFETY: the run is `len` initialised bytes of the heap that this value owns; the peer has read-only
+        self.lend(range.end.div_ceil(PAGE_SIZE));
+        let len = self.lent * PAGE_SIZE;
+        // SAFETY: the run begins with `len` initialised bytes of the heap that this value owns; the peer has read-only
         // grants, so nobody else can write them.
         let all = unsafe { core::slice::from_raw_parts_mut(self.base.as_ptr(), len) };
         &mut all[range]
@@ -69,7 +89,7 @@ impl LentPages {
     /// Gives the run's pages back to the heap. For pages with no grant left.
     fn release(&mut self) {
         if let Some(layout) = run_layout(self.count) {
-            // SAFETY: `base` came from `allocate_run(count)`, whose layout this is, and is not used again.
+            // SAFETY: `new` allocated `base` with this layout, and it and is not used again.
             unsafe { dealloc(self.base.as_ptr(), layout) };
         }
     }

@@ -67,6 +67,33 @@ fn lent_pages_are_read_only() {
 }
 
 #[test]
+fn lent_pages_are_granted_as_they_are_written() {
+    hosted::test(async || {
+        let mut run = LentPages::new(3, hosted::DOM0).unwrap();
+        assert!(hosted::map_grant(run.gref(0), false).is_err(), "not yet");
+        run.bytes_mut(PAGE_SIZE..PAGE_SIZE + 2)
+            .copy_from_slice(b"ab");
+        let mapped = hosted::map_grant(run.gref(0), false).unwrap();
+        let mut bytes = [1; PAGE_SIZE];
+        mapped.as_ref().read(0, &mut bytes);
+        assert_eq!(bytes, [0; PAGE_SIZE], "nothing of what was there before");
+        assert!(hosted::map_grant(run.gref(2), false).is_err(), "not yet");
+        drop(mapped);
+        drop(run);
+        assert_eq!((grant::usage().0, leaked()), (0, 0));
+    });
+}
+
+#[test]
+#[should_panic(expected = "out of bounds")]
+fn nothing_is_written_beyond_a_run() {
+    hosted::test(async || {
+        let mut run = LentPages::new(3, hosted::DOM0).unwrap();
+        run.bytes_mut(3 * PAGE_SIZE..3 * PAGE_SIZE + 1)[0] = 1;
+    });
+}
+
+#[test]
 fn a_run_that_the_grant_table_has_no_room_for_leaves_nothing() {
     hosted::test(async || {
         let page = Page::new().unwrap();
