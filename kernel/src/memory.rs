@@ -1,5 +1,8 @@
 //! How the domain's memory is used.
 
+use alloc::collections::TryReserveError;
+use alloc::vec::Vec;
+
 /// A picture of the domain's memory, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
@@ -22,4 +25,30 @@ pub struct Stats {
 /// The domain's memory now; `None` where it is a process and the host's allocator does not say.
 pub fn stats() -> Option<Stats> {
     crate::platform::memory_stats()
+}
+
+/// `len` zeros.
+///
+/// # Errors
+/// When there is no memory for them.
+pub fn zeroed(len: usize) -> Result<Vec<u8>, TryReserveError> {
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(len)?;
+    // At once: what `resize` does is a loop over bytes where code is compiled to be small.
+    let place: *mut u8 = bytes.as_mut_ptr();
+    // SAFETY: the vector has room for `len` bytes, which nobody else can reach.
+    unsafe { place.write_bytes(0, len) };
+    // SAFETY: there is room, and they are initialised.
+    unsafe { bytes.set_len(len) };
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn zeros_as_many_as_there_can_be() {
+        assert_eq!(super::zeroed(70).unwrap(), [0; 70]);
+        assert!(super::zeroed(0).unwrap().is_empty());
+        assert!(super::zeroed(usize::MAX).is_err());
+    }
 }
