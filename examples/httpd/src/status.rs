@@ -154,9 +154,23 @@ fn escape(facts: &str) -> String {
 fn around(facts: &str) -> [&str; 5] {
     const TEMPLATE: &str = include_str!("status.html");
     const STYLE: &str = include_str!("../site/style.css");
-    let (before, rest) = TEMPLATE.split_once("{{style}}").unwrap_or((TEMPLATE, ""));
-    let (between, after) = rest.split_once("{{facts}}").unwrap_or((rest, ""));
-    [before, STYLE, between, facts, after]
+    const PARTS: (&str, &str) = around_mark(TEMPLATE, "{{style}}");
+    const REST: (&str, &str) = around_mark(PARTS.1, "{{facts}}");
+    [PARTS.0, STYLE, REST.0, facts, REST.1]
+}
+
+/// What is before the first `mark` of a text, and what is behind it. Found when this is compiled.
+const fn around_mark(text: &'static str, mark: &str) -> (&'static str, &'static str) {
+    let (bytes, mark) = (text.as_bytes(), mark.as_bytes());
+    let (mut at, mut alike) = (0, 0);
+    while alike < mark.len() {
+        if bytes[at + alike] == mark[alike] {
+            alike += 1;
+        } else {
+            (at, alike) = (at + 1, 0);
+        }
+    }
+    (text.split_at(at).0, text.split_at(at + alike).1)
 }
 
 #[cfg(test)]

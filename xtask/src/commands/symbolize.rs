@@ -149,18 +149,15 @@ fn frame(line: &str) -> Option<(u32, u64)> {
     Some((number.parse().ok()?, u64::from_str_radix(address, 16).ok()?))
 }
 
-/// A path as people read it: within the project, or from the crate's folder on. Images name both relatively already
-/// (`registry/<index>/<crate>/…`), programs of this machine by whole paths.
+/// A path as people read it: within the project, or from the crate's folder on. Images have it so already, programs of
+/// this machine have whole paths.
 pub(crate) fn short(path: &str) -> &str {
     let root = project::root();
     if let Some(inside) = root.to_str().and_then(|root| path.strip_prefix(root)) {
         return inside.trim_start_matches('/');
     }
-    let in_registry = path
-        .strip_prefix("registry/")
-        .or_else(|| path.split_once("/registry/src/").map(|(_, rest)| rest));
-    in_registry
-        .and_then(|rest| rest.split_once('/'))
+    path.split_once("/registry/src/")
+        .and_then(|(_, rest)| rest.split_once('/'))
         .map_or(path, |(_, inside)| inside)
 }
 
@@ -189,7 +186,7 @@ mod tests {
             "smoltcp-0.14.0/src/lib.rs"
         );
         assert_eq!(
-            short("registry/index-1/smoltcp-0.14.0/src/lib.rs"),
+            short("smoltcp-0.14.0/src/lib.rs"),
             "smoltcp-0.14.0/src/lib.rs"
         );
         assert_eq!(

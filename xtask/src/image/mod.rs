@@ -163,14 +163,18 @@ pub(crate) fn xen_flags() -> Vec<String> {
     for flag in code.iter().chain(&link).copied().chain([script.as_str()]) {
         flags.extend(["-C".to_owned(), flag.to_owned()]);
     }
-    // The image says nothing of the machine it was built on.
-    for (from, to) in [
-        (cargo_home().join("registry/src"), "registry"),
-        (project::root(), ""),
-    ] {
-        flags.push(format!("--remap-path-prefix={}={to}", from.display()));
+    // The image says nothing of the machine it was built on, and names files as people know them.
+    for folder in registries().into_iter().chain([project::root()]) {
+        flags.push(format!("--remap-path-prefix={}=", folder.display()));
     }
     flags
+}
+
+/// The folders that have a folder for each crate which cargo fetched.
+fn registries() -> Vec<PathBuf> {
+    let folders = fs::read_dir(cargo_home().join("registry/src"));
+    let folders = folders.into_iter().flatten().flatten();
+    folders.map(|folder| folder.path()).collect()
 }
 
 /// Where cargo keeps what it fetched.
