@@ -19,10 +19,10 @@ pub enum Error<E> {
     WrongLength,
 }
 
-impl<E: fmt::Debug> fmt::Display for Error<E> {
+impl<E: fmt::Display> fmt::Display for Error<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Stream(error) => write!(f, "the connection failed: {error:?}"),
+            Error::Stream(error) => write!(f, "the connection failed: {error}"),
             Error::Stalled => f.write_str("the peer stood still for too long"),
             Error::Truncated => f.write_str("the peer hung up in the middle of a request's body"),
             Error::BadBody(how) => write!(f, "the request's body is malformed: {how}"),
@@ -34,4 +34,4 @@ impl<E: fmt::Debug> fmt::Display for Error<E> {
     }
 }
 
-impl<E: fmt::Debug> core::error::Error for Error<E> {}
+impl<E: fmt::Debug + fmt::Display> core::error::Error for Error<E> {}

@@ -28,7 +28,7 @@ pub fn parse<T: core::str::FromStr>(key: &str) -> Result<Option<T>, String> {
     match get(key) {
         None => Ok(None),
         Some(value) => value.parse().map(Some).map_err(|_| {
-            alloc::format!("command line: {key}={value:?} is not a valid value for {key}")
+            alloc::format!("command line: {key}={value} is not a valid value for {key}")
         }),
     }
 }

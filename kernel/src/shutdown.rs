@@ -149,7 +149,7 @@ pub(crate) async fn serve() {
             Ok(text) => {
                 // Clearing the key is the acknowledgement.
                 if let Err(e) = xenstore::write(KEY, "").await {
-                    limit.warn(format_args!("shutdown: cannot acknowledge {text:?}: {e}"));
+                    limit.warn(format_args!("shutdown: cannot acknowledge `{text}`: {e}"));
                 }
                 match Reason::from_request(&text) {
                     Some(reason) => {
@@ -159,7 +159,7 @@ pub(crate) async fn serve() {
                         request(reason);
                     }
                     None => limit.warn(format_args!(
-                        "shutdown: {text:?} is not something this guest can do"
+                        "shutdown: `{text}` is not something this guest can do"
                     )),
                 }
             }

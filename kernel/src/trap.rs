@@ -10,7 +10,7 @@ pub fn provoke(how: &str) {
         "code" => write_code(),
         "data" => execute_data(),
         "panic" => panic!("asked for by the command line"),
-        _ => log::warn!("there is no crash named {how:?}; try null, code, data or panic"),
+        _ => log::warn!("there is no crash named `{how}`; try null, code, data or panic"),
     }
 }
 

@@ -33,8 +33,11 @@ use core::str::FromStr;
 pub async fn list(class: &str) -> Result<Vec<u32>, Error> {
     match xenstore::directory(&format!("device/{class}")).await {
         Ok(names) => {
-            let mut numbers: Vec<u32> = names.iter().filter_map(|name| name.parse().ok()).collect();
-            numbers.sort_unstable();
+            let mut numbers = Vec::new();
+            for number in names.iter().filter_map(|name| name.parse().ok()) {
+                let place = numbers.partition_point(|other| *other < number);
+                numbers.insert(place, number);
+            }
             Ok(numbers)
         }
         Err(Error::Refused(Errno::ENOENT)) => Ok(Vec::new()),

@@ -28,7 +28,7 @@ impl fmt::Display for Error {
             Self::Device(e) => e.fmt(f),
             Self::BadMac(n, mac) => write!(
                 f,
-                "vif{n}: mac is {mac:?}, not the address of one interface; write it as mac=00:16:3e:12:34:56"
+                "vif{n}: mac is `{mac}`, not the address of one interface; write it as mac=00:16:3e:12:34:56"
             ),
             Self::NoCopy(n) => write!(
                 f,

@@ -40,7 +40,7 @@ pub(crate) fn parse_mtu(number: u32, said: Option<String>, features: Features) -
         Ok(mtu) if (LEAST_MTU..=most).contains(&mtu) => mtu,
         _ => {
             log::warn!(
-                "vif{number}: mtu is {said:?}, not {LEAST_MTU} to {most} bytes; it is {DEFAULT_MTU} here"
+                "vif{number}: mtu is `{said}`, not {LEAST_MTU} to {most} bytes; it is {DEFAULT_MTU} here"
             );
             DEFAULT_MTU
         }

@@ -271,7 +271,7 @@ fn a_request_that_is_none_is_said_and_forgotten() {
     });
     assert_eq!(ended.value, Some(()));
     assert!(
-        ended.console.contains("\"explode\" is not something"),
+        ended.console.contains("`explode` is not something"),
         "{}",
         ended.console
     );

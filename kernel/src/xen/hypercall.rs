@@ -42,8 +42,13 @@ unsafe fn hypercall<const NR: u32>(a1: usize, a2: usize, a3: usize, a4: usize) -
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Refused {
     /// Xen's error number (`xen/errno.h`), as a positive number.
-    #[allow(dead_code, reason = "it is read in the text of a panic")]
     pub(super) errno: isize,
+}
+
+impl core::fmt::Display for Refused {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "error {}", self.errno)
+    }
 }
 
 fn check(result: isize) -> Result<(), Refused> {

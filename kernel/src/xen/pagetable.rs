@@ -58,7 +58,8 @@ pub(super) fn mfn(pfn: Pfn) -> Mfn {
     let info = boot::info();
     assert!(
         (pfn.0 as u64) < info.nr_pages,
-        "page {pfn:?} is beyond this domain's memory"
+        "page {} is beyond this domain's memory",
+        pfn.0
     );
     let list = core::ptr::with_exposed_provenance::<u64>(usize_of(info.mfn_list));
     let entry = list.wrapping_add(pfn.0);
@@ -181,7 +182,7 @@ pub(super) fn protect(mut free: usize) -> usize {
 }
 
 fn refused<T>(result: Result<T, hypercall::Refused>) -> T {
-    result.unwrap_or_else(|e| panic!("Xen refuses to protect the image: {e:?}"))
+    result.unwrap_or_else(|e| panic!("Xen refuses to protect the image: {e}"))
 }
 
 /// Takes the right to write the page at `table` away, which is to be a page table, and returns its frame's address.

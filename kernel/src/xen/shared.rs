@@ -50,7 +50,7 @@ pub(super) fn map() {
     let entry = boot::info().shared_info | pagetable::DATA;
     // SAFETY: the page is reserved for this by `link.ld` and nothing has been put there.
     if let Err(e) = unsafe { hypercall::update_va_mapping(page().addr(), entry) } {
-        panic!("cannot map the shared info page: {e:?}");
+        panic!("cannot map the shared info page: {e}");
     }
     for i in 0..64 {
         word(MASK, i).store(u64::MAX, Ordering::Relaxed);

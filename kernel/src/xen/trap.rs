@@ -85,7 +85,7 @@ pub(super) fn install() {
         };
     }
     if let Err(e) = hypercall::set_trap_table(&table) {
-        panic!("Xen refuses the trap table: {e:?}");
+        panic!("Xen refuses the trap table: {e}");
     }
 }
 

@@ -15,7 +15,6 @@ use core::cell::RefCell;
 use core::ops::Range;
 use core::sync::atomic::{Ordering, fence};
 use core::task::{Context, Poll};
-use hashbrown::HashMap;
 
 /// Offsets in `struct xenstore_domain_interface`.
 const REQ: Range<usize> = 0..RING_SIZE;
@@ -46,7 +45,8 @@ struct Client {
     out: VecDeque<u8>,
     asked: Notify,
     parser: Parser,
-    waiting: HashMap<u32, Rc<Slot>>,
+    /// Few: those of one turn, or two.
+    waiting: Vec<(u32, Rc<Slot>)>,
     next_id: u32,
 }
 
@@ -66,7 +66,7 @@ pub(crate) fn start() {
         out: VecDeque::new(),
         asked: Notify::new(),
         parser: Parser::new(),
-        waiting: HashMap::new(),
+        waiting: Vec::new(),
         next_id: 0,
     };
     CLIENT.with(|c| *c.borrow_mut() = Some(client));
@@ -105,10 +105,7 @@ fn with_client<R>(f: impl FnOnce(&mut Client) -> R) -> Option<R> {
 fn broken(lie: Lie) {
     log::error!("xenstored sent {lie}; the connection to it is closed");
     let client = CLIENT.with(|c| c.borrow_mut().take());
-    for slot in client
-        .into_iter()
-        .flat_map(|client| client.waiting.into_values())
-    {
+    for (_, slot) in client.into_iter().flat_map(|client| client.waiting) {
         slot.answer.replace(Some(Err(Error::Broken)));
         slot.place.notify();
     }
@@ -165,7 +162,7 @@ impl Client {
 
     fn answer(&mut self, ty: Option<Type>, req_id: u32, payload: Vec<u8>) {
         // Nobody waits for it: the asker went away, or the number is made up.
-        let Some(slot) = self.waiting.remove(&req_id) else {
+        let Some(slot) = self.forget(req_id) else {
             return;
         };
         let answer = match ty {
@@ -175,6 +172,12 @@ impl Client {
         };
         slot.answer.replace(Some(answer));
         slot.place.notify();
+    }
+
+    /// Takes out who waits for the answer to request `id`.
+    fn forget(&mut self, id: u32) -> Option<Rc<Slot>> {
+        let at = self.waiting.iter().position(|(other, _)| *other == id)?;
+        Some(self.waiting.swap_remove(at).1)
     }
 
     fn send(&mut self, ty: Type, tx_id: u32, parts: &[&[u8]]) -> Result<u32, Error> {
@@ -193,7 +196,7 @@ impl Client {
         // Numbers of requests still waiting are not used again, so an old answer cannot be taken for a new one.
         loop {
             self.next_id = self.next_id.wrapping_add(1).max(1);
-            if !self.waiting.contains_key(&self.next_id) {
+            if !self.waiting.iter().any(|(id, _)| *id == self.next_id) {
                 break;
             }
         }
@@ -230,7 +233,7 @@ pub(super) fn request(
     });
     let id = with_client(|client| {
         let id = client.send(ty, tx_id, parts)?;
-        client.waiting.insert(id, Rc::clone(&slot));
+        client.waiting.push((id, Rc::clone(&slot)));
         Ok(id)
     })
     .ok_or(Error::Broken)??;
@@ -251,6 +254,6 @@ struct Waiting(u32);
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        with_client(|client| client.waiting.remove(&self.0));
+        with_client(|client| client.forget(self.0));
     }
 }

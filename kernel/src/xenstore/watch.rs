@@ -8,8 +8,8 @@ use crate::abi::xs_wire::Type;
 use crate::run::Notify;
 use alloc::rc::Rc;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
-use hashbrown::HashMap;
 
 #[derive(Debug, Default)]
 struct Place {
@@ -18,12 +18,13 @@ struct Place {
 }
 
 struct Watches {
-    by_token: Option<HashMap<u32, Rc<Place>>>,
+    /// By token. Few: one for each device and a handful besides.
+    places: Vec<(u32, Rc<Place>)>,
     next: u32,
 }
 
 local! {
-    static WATCHES: RefCell<Watches> = RefCell::new(Watches { by_token: None, next: 0 });
+    static WATCHES: RefCell<Watches> = RefCell::new(Watches { places: Vec::new(), next: 0 });
 }
 
 /// A watch on a path. Removed when dropped.
@@ -44,10 +45,7 @@ pub async fn watch(path: &str) -> Result<Watch, Error> {
         let mut watches = w.borrow_mut();
         watches.next = watches.next.wrapping_add(1);
         let token = watches.next;
-        watches
-            .by_token
-            .get_or_insert_default()
-            .insert(token, Rc::clone(&place));
+        watches.places.push((token, Rc::clone(&place)));
         token
     });
     // Made before the answer: if the caller goes away meanwhile, the drop removes the watch.
@@ -88,9 +86,8 @@ impl Drop for Watch {
     fn drop(&mut self) {
         WATCHES.with(|w| {
             w.borrow_mut()
-                .by_token
-                .as_mut()
-                .map(|t| t.remove(&self.token))
+                .places
+                .retain(|(token, _)| *token != self.token);
         });
         let token = self.token.to_string();
         client::send(
@@ -108,7 +105,11 @@ pub(super) fn event(payload: &[u8]) {
         .nth(1)
         .and_then(|token| core::str::from_utf8(token).ok()?.parse().ok());
     let place = token.and_then(|token: u32| {
-        WATCHES.with(|w| w.borrow().by_token.as_ref()?.get(&token).cloned())
+        WATCHES.with(|w| {
+            let watches = w.borrow();
+            let found = watches.places.iter().find(|(other, _)| *other == token);
+            found.map(|(_, place)| Rc::clone(place))
+        })
     });
     if let Some(place) = place {
         place.notify.notify();
@@ -117,8 +118,8 @@ pub(super) fn event(payload: &[u8]) {
 
 /// Tells everybody who watches that the connection has ended.
 pub(super) fn end_all() {
-    let all = WATCHES.with(|w| w.borrow_mut().by_token.take());
-    for place in all.into_iter().flat_map(HashMap::into_values) {
+    let all = WATCHES.with(|w| core::mem::take(&mut w.borrow_mut().places));
+    for (_, place) in all {
         place.ended.set(true);
         place.notify.notify();
     }
