@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use super::context::{BOOT, Context, END, Server};
+use super::serve;
 use crate::xen::{Settings, Xen};
 
 /// A guest boots and talks: lines of `[seconds] LEVEL target: text`, and nothing is worse than information.
@@ -82,12 +83,13 @@ pub(super) fn no_vif(context: &mut Context<'_>) -> Result<()> {
     Ok(())
 }
 
-/// 8 MiB are enough to serve the whole site.
+/// 4 MiB, the least that Xen's tools make a PV guest of, are enough to serve the whole site to many at once; who is too
+/// many waits, and the guest goes on.
 pub(super) fn little_memory(context: &mut Context<'_>) -> Result<()> {
     let server = context.server(
         1,
         Settings {
-            memory: Some(8),
+            memory: Some(4),
             ..Settings::default()
         },
     )?;
@@ -97,6 +99,9 @@ pub(super) fn little_memory(context: &mut Context<'_>) -> Result<()> {
             "{path} differs from its file"
         );
     }
+    serve::crowd(&server.client, 60, 200)?;
+    server.client.wait_for_answer(BOOT)?;
+    ensure!(server.guest.report().is_none(), "it crashed");
     Ok(())
 }
 
@@ -139,7 +144,7 @@ pub(super) fn idle(context: &mut Context<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The time to boot is the same with 8 MiB and with 2 GiB.
+/// The time to boot is the same with 4 MiB and with 2 GiB.
 ///
 /// Emulation is noisy: the best of some boots is compared, and a difference must be more than noise to count.
 /// Mapping 2 GiB at boot would take a hundred times as long as all of it.
@@ -147,7 +152,7 @@ pub(super) fn boot_time(context: &mut Context<'_>) -> Result<()> {
     const BOOTS: usize = 3;
     let mut best = [u64::MAX; 2];
     for _ in 0..BOOTS {
-        for (best, memory) in best.iter_mut().zip([8, 2048]) {
+        for (best, memory) in best.iter_mut().zip([4, 2048]) {
             let server = context.server(
                 1,
                 Settings {
@@ -168,7 +173,7 @@ pub(super) fn boot_time(context: &mut Context<'_>) -> Result<()> {
     let [little, much] = best;
     ensure!(
         much < little * 3 / 2 + 2000,
-        "boot took {little} µs with 8 MiB and {much} µs with 2 GiB"
+        "boot took {little} µs with 4 MiB and {much} µs with 2 GiB"
     );
     Ok(())
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::context::Context;
-use super::http::{exchange, read_answer, request};
+use super::http::{Client, exchange, read_answer, request};
 
 /// Every file is served as it is in the folder, with a type, and index files for their folders too.
 pub(super) fn every_file(context: &mut Context<'_>) -> Result<()> {
@@ -220,8 +220,12 @@ pub(super) fn dribble(context: &mut Context<'_>) -> Result<()> {
 /// They are opened one after the other: QEMU's forwarding takes one connection at a time, and drops what comes too
 /// fast. Each is answered before the next, so that the guest has them all.
 pub(super) fn many_connections(context: &mut Context<'_>) -> Result<()> {
-    const CONNECTIONS: usize = 200;
-    let client = &context.shared()?.client;
+    crowd(&context.shared()?.client, 200, 0)
+}
+
+/// `count` connections are answered one after the other, and then all at once, while `more` are only opened: the guest may
+/// not have room for those.
+pub(super) fn crowd(client: &Client, count: usize, more: usize) -> Result<()> {
     let whole = client.page("/")?.body;
     let visit = |stream: &mut TcpStream| {
         let (status, body) = exchange(stream, "/")?;
@@ -229,14 +233,15 @@ pub(super) fn many_connections(context: &mut Context<'_>) -> Result<()> {
         same("/", &body, &whole)
     };
     let mut open = Vec::new();
-    for number in 1..=CONNECTIONS {
+    for number in 1..=count {
         let mut stream = client
             .connect()
             .with_context(|| format!("connection {number} can't be opened"))?;
         visit(&mut stream).with_context(|| format!("the first request on connection {number}"))?;
         open.push(stream);
     }
-    let all_ready = Barrier::new(CONNECTIONS);
+    let others: Vec<_> = (0..more).map_while(|_| client.connect().ok()).collect();
+    let all_ready = Barrier::new(count);
     let visit_with_the_others = |mut stream: TcpStream| {
         all_ready.wait();
         visit(&mut stream)
@@ -256,9 +261,10 @@ pub(super) fn many_connections(context: &mut Context<'_>) -> Result<()> {
         .collect();
     ensure!(
         failed.is_empty(),
-        "{} of {CONNECTIONS} requests at once failed, one with: {}",
+        "{} of {count} requests at once failed, one with: {}",
         failed.len(),
         failed[0]
     );
+    drop(others);
     Ok(())
 }
