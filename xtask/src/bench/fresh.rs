@@ -52,8 +52,8 @@ impl Kind {
     /// Memory to try, MiB, until there is too little. Xen's tools create no PV guest with less than 4.
     fn sizes(self) -> &'static [u32] {
         match self {
-            Self::Xenlet => &[16, 12, 10, 9, 8, 7, 6, 5, 4],
-            Self::Linux => &[192, 160, 128, 112, 104, 96, 88, 80, 64],
+            Self::Xenlet => &[12, 8, 6, 5, 4],
+            Self::Linux => &[160, 128, 112, 104, 96, 88],
         }
     }
 }
@@ -86,7 +86,7 @@ impl<'x> Fresh<'x> {
              xl create -q -p fresh.cfg && sleep 0.5 || exit 1
              domain=$(xl domid {NAME}) && bridge fdb replace {MAC} dev \"vif$domain.0\" master static || exit 1
              export PYTHONPATH=$(echo /usr/lib/xen-*/lib/python)
-             python3 -S first.py \"$(command -v xl)\" {NAME} \"$domain\" {ADDRESS} {PAGE} {SECONDS} || exit 1
+             python3 -S first.py \"$domain\" {ADDRESS} {PAGE} {SECONDS} || exit 1
              tail -c \"$(stat -c %s .{PAGE})\" first | cmp - .{PAGE} || exit 1
              echo \"$domain\"",
             config = kind.config(memory)
@@ -145,7 +145,7 @@ fn parse(text: &str) -> Result<(Sample, Guest)> {
     Ok((start, guest))
 }
 
-/// How long a guest takes from `xl unpause` to its first page, and what that costs.
+/// How long a guest takes from being unpaused to its first page, and what that costs.
 ///
 /// # Errors
 /// As [`Fresh::create`].

@@ -167,11 +167,17 @@ fn measure(
         notes: Vec::new(),
     };
     let mut samples: Vec<[Samples; 2]> = plan.rows.iter().map(|_| Default::default()).collect();
-    for round in 1..=plan.rounds {
+    'rounds: for round in 1..=plan.rounds {
         let phase = Phase::start(format!("round {round} of {}", plan.rounds));
         for (row, samples) in plan.rows.iter().zip(&mut samples) {
             for (kind, samples) in [Kind::Xenlet, Kind::Linux].into_iter().zip(samples) {
-                interrupt::check()?;
+                // What was measured until then is worth keeping.
+                if interrupt::count() > 0 {
+                    report
+                        .failures
+                        .push(format!("interrupted in round {round}"));
+                    break 'rounds;
+                }
                 if samples.failure.is_some() || round > 1 && row.what.is_constant() {
                     continue;
                 }
@@ -184,7 +190,6 @@ fn measure(
         }
         phase.done();
     }
-    interrupt::check()?;
     for (row, samples) in plan.rows.iter().zip(samples) {
         for (kind, samples) in [Kind::Xenlet, Kind::Linux].into_iter().zip(&samples) {
             if let Some(failure) = &samples.failure {

@@ -99,7 +99,7 @@ impl Measured {
                     return;
                 };
                 let better = quantity.better(now.median, then.median);
-                if better < 1.0 / (1.0 + TOLERANCE) {
+                if better < 1.0 / (1.0 + TOLERANCE) && now.median >= quantity.negligible() {
                     worse.push(format!(
                         "{}: {what} {} → {} {} ({:.0} % worse)",
                         self.name,
@@ -242,6 +242,7 @@ impl Display for Report {
 fn ratio(quantity: Quantity, better: f64) -> String {
     match quantity {
         Quantity::Rate => format!("{} × Linux", short(better)),
+        _ if better.is_infinite() => "nothing at all".into(),
         _ if better >= 1.0 => format!("{} × less than Linux", short(better)),
         _ => format!("{} × more than Linux", short(1.0 / better)),
     }
@@ -421,6 +422,20 @@ pub(super) mod tests {
                 "{worse:?}"
             );
         }
+    }
+
+    #[test]
+    fn next_to_nothing_is_not_worse_than_nothing() {
+        let of = |value| {
+            report(vec![measured(
+                "idle",
+                Some((value, 1.0)),
+                Some((300.0, 1.0)),
+            )])
+        };
+        assert!(of(3.0).worse_than(&of(0.0)).is_empty());
+        assert_eq!(of(30.0).worse_than(&of(3.0)).len(), 1);
+        assert!(of(0.0).to_string().contains("nothing at all"));
     }
 
     #[test]

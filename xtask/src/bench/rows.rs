@@ -25,6 +25,8 @@ pub(super) enum Quantity {
     Milliseconds,
     Microseconds,
     Nanoseconds,
+    /// Microseconds each second.
+    Millionths,
     Mebibytes,
     Bytes,
     /// How many times something else.
@@ -39,9 +41,19 @@ impl Quantity {
             Self::Milliseconds => "ms",
             Self::Microseconds => "µs",
             Self::Nanoseconds => "ns",
+            Self::Millionths => "µs/s",
             Self::Mebibytes => "MiB",
             Self::Bytes => "bytes",
             Self::Times => "×",
+        }
+    }
+
+    /// Less than this is next to nothing: whether one is twice another means nothing.
+    pub(super) fn negligible(self) -> f64 {
+        match self {
+            // One timer more or less in ten seconds.
+            Self::Millionths => 10.0,
+            _ => 0.0,
         }
     }
 
@@ -163,7 +175,7 @@ const ROWS: &[Row] = &[
     ),
     row(
         "boot-unpause",
-        "of that, xl unpause by itself",
+        "xl unpause by itself, which would come on top",
         Quantity::Milliseconds,
         "call",
         What::Unpause,
@@ -184,8 +196,8 @@ const ROWS: &[Row] = &[
     ),
     row(
         "idle",
-        "processor time of an idle guest, each second",
-        Quantity::Microseconds,
+        "processor time of an idle guest",
+        Quantity::Millionths,
         "second",
         What::Load(Load::Idle),
     ),

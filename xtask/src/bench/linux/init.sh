@@ -23,7 +23,7 @@ mkdir -p /var/log/nginx /var/lib/nginx
 nginx -c /etc/nginx/nginx.conf
 if [ -e /usr/bin/socat ]; then # not where only pages are served
     socat TCP-LISTEN:9000,fork,reuseaddr EXEC:/usr/lib/bench/blk &
-    socat -u -b 262144 TCP-LISTEN:9,fork,reuseaddr OPEN:/dev/null &
+    socat TCP-LISTEN:9,fork,reuseaddr EXEC:"dd of=/dev/null bs=256k status=none",nofork &
 fi
 echo "linux: up"
 while :; do sleep 3600; done
