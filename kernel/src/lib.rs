@@ -27,6 +27,12 @@ extern crate alloc;
 
 #[macro_use]
 pub mod local;
+#[cfg(target_arch = "x86_64")]
+#[cfg_attr(
+    not(xenlet = "xen"),
+    allow(dead_code, reason = "the host has its own, but for shared memory")
+)]
+mod mem;
 
 pub mod addr;
 pub mod cmdline;
@@ -68,9 +74,6 @@ mod platform;
 mod platform;
 
 // Parts of the Xen side that have no Xen in them, for their tests.
-#[cfg(test)]
-#[path = "xen/mem.rs"]
-mod mem;
 #[cfg(test)]
 #[path = "xen/pvclock.rs"]
 mod pvclock;

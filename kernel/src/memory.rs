@@ -27,6 +27,19 @@ pub fn stats() -> Option<Stats> {
     crate::platform::memory_stats()
 }
 
+/// Free memory beyond which nobody need ask whether it is in pieces, in bytes.
+const PLENTY: usize = 4 << 20;
+
+/// Whether `len` bytes in one piece could be allocated now. To be asked, in time, by whoever makes what others ask for: an
+/// allocation that fails in the middle of things is the end of the guest.
+pub fn has_room(len: usize) -> bool {
+    match stats() {
+        Some(stats) if stats.free < len => false,
+        Some(stats) if stats.free < PLENTY => Vec::<u8>::new().try_reserve_exact(len).is_ok(),
+        _ => true,
+    }
+}
+
 /// `len` zeros.
 ///
 /// # Errors

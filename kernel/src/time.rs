@@ -10,6 +10,7 @@ pub use timers::{Elapsed, Sleep, sleep, sleep_until, timeout};
 pub(crate) use timers::{expire, next_deadline};
 
 use crate::platform;
+use core::cell::Cell;
 
 /// A point on the monotonic clock, in nanoseconds since some moment before the domain started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -54,7 +55,25 @@ pub fn now() -> Instant {
     Instant(platform::monotonic_ns())
 }
 
-/// Reads the wall clock: the time since the Unix epoch (UTC), or `None` while the host has not said it.
+local! {
+    static ROUND: Cell<Instant> = Cell::new(Instant(0));
+}
+
+/// When this round of the loop began: what the clock said then. Reading it costs nothing, while a virtual machine's
+/// clock may cost a trap; whatever counts in milliseconds counts from here.
+pub fn round() -> Instant {
+    ROUND.with(Cell::get)
+}
+
+/// Reads the clock for one round of the loop.
+pub(crate) fn begin_round() -> Instant {
+    let now = now();
+    ROUND.with(|round| round.set(now));
+    now
+}
+
+/// The wall clock as this round of the loop began: the time since the Unix epoch (UTC), or `None` while the host has not
+/// said it.
 pub fn wall() -> Option<Duration> {
     platform::wall()
 }

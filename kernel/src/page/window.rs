@@ -1,5 +1,7 @@
 //! A window on memory that somebody else may write at any moment: volatile copies in and out, no references.
 
+#[cfg(target_arch = "x86_64")]
+use crate::mem::copy_blocks;
 use alloc::collections::VecDeque;
 use core::ops::Range;
 use core::ptr::NonNull;
@@ -23,6 +25,7 @@ impl Window {
         self.len
     }
 
+    #[inline]
     fn at(&self, offset: usize, len: usize) -> NonNull<u8> {
         assert!(
             offset <= self.len && len <= self.len - offset,
@@ -37,6 +40,7 @@ impl Window {
     ///
     /// # Panics
     /// If the bytes are not within the window.
+    #[inline]
     pub fn read(&self, offset: usize, into: &mut [u8]) {
         let from = self.at(offset, into.len());
         // SAFETY: both have so many bytes, and a window's memory is nobody's slice.
@@ -62,6 +66,7 @@ impl Window {
     ///
     /// # Panics
     /// If the bytes are not within the window.
+    #[inline]
     pub fn write(&self, offset: usize, from: &[u8]) {
         let into = self.at(offset, from.len());
         // SAFETY: as for `read`.
@@ -155,47 +160,6 @@ fn split(circle: &Range<usize>, at: u32, len: usize) -> (usize, usize) {
 )]
 fn advance(at: u32, count: usize) -> u32 {
     at.wrapping_add(count as u32)
-}
-
-/// Bytes that [`copy_blocks`] copies at a time.
-const BLOCK: usize = 64;
-
-/// Copies as many whole blocks of `n` bytes as there are, and says how many bytes that was. Assembly, because to the compiler
-/// memory that changes by itself is out of bounds: it is told nothing of it.
-///
-/// # Safety
-/// `src` can be read and `dst` written, `n` bytes each; the two do not overlap.
-#[cfg(target_arch = "x86_64")]
-unsafe fn copy_blocks(dst: *mut u8, src: *const u8, n: usize) -> usize {
-    let bytes = n / BLOCK * BLOCK;
-    if bytes > 0 {
-        // SAFETY: within `n` bytes on each access, as the caller promises; only the declared registers change.
-        unsafe {
-            core::arch::asm!(
-                "2:",
-                "movups {a}, [{s} + {i}]",
-                "movups {b}, [{s} + {i} + 16]",
-                "movups {x}, [{s} + {i} + 32]",
-                "movups {y}, [{s} + {i} + 48]",
-                "movups [{d} + {i}], {a}",
-                "movups [{d} + {i} + 16], {b}",
-                "movups [{d} + {i} + 32], {x}",
-                "movups [{d} + {i} + 48], {y}",
-                "add {i}, 64",
-                "jnz 2b",
-                // From the end, so that one register counts to zero.
-                s = in(reg) src.wrapping_add(bytes),
-                d = in(reg) dst.wrapping_add(bytes),
-                i = inout(reg) bytes.wrapping_neg() => _,
-                a = out(xmm_reg) _,
-                b = out(xmm_reg) _,
-                x = out(xmm_reg) _,
-                y = out(xmm_reg) _,
-                options(nostack),
-            );
-        }
-    }
-    bytes
 }
 
 /// No blocks elsewhere.

@@ -49,7 +49,7 @@ pub(crate) fn run<T: Termination + 'static>(
     loop {
         #[cfg(not(xenlet = "unix"))]
         crate::event::dispatch();
-        time::expire(time::now());
+        time::expire(time::begin_round());
         executor::run_ready();
         // The handle is asked on every round instead of being woken: it is one load.
         let mut cx = Context::from_waker(core::task::Waker::noop());

@@ -1,6 +1,6 @@
 //! Timers: the deadlines that tasks wait for, in order.
 
-use crate::time::{Duration, Instant, now};
+use crate::time::{Duration, Instant, now, round};
 use alloc::collections::BTreeMap;
 use core::cell::RefCell;
 use core::future::Future;
@@ -47,7 +47,7 @@ pub fn sleep(duration: Duration) -> Sleep {
 pub fn sleep_until(deadline: Instant) -> Sleep {
     Sleep {
         deadline,
-        number: None,
+        timer: None,
     }
 }
 
@@ -56,8 +56,14 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
 #[must_use = "a sleep does nothing until it is awaited"]
 pub struct Sleep {
     deadline: Instant,
-    /// Which timer of `deadline` is ours, once there is one.
-    number: Option<u64>,
+    timer: Option<Timer>,
+}
+
+/// A sleep's place among the timers: at its deadline or before, when it is only moved on.
+#[derive(Debug)]
+struct Timer {
+    key: (Instant, u64),
+    waker: Waker,
 }
 
 impl Sleep {
@@ -66,17 +72,62 @@ impl Sleep {
         self.deadline
     }
 
-    /// Waits for another point instead.
+    /// Waits for another point instead. One that is put off again and again costs next to nothing: its timer stays
+    /// where it is, and is set anew when it goes off too early.
     pub fn reset(&mut self, deadline: Instant) {
-        self.cancel();
+        if self
+            .timer
+            .as_ref()
+            .is_some_and(|timer| timer.key.0 > deadline)
+        {
+            self.cancel();
+        }
         self.deadline = deadline;
     }
 
+    /// Waits for `future`, but no longer than `duration` from the beginning of this round of the loop: as [`timeout`],
+    /// with one timer for all that follow one another.
+    ///
+    /// # Errors
+    /// [`Elapsed`] when the time ran out first. A future that is ready in the same moment wins.
+    pub fn limit<F: Future + Unpin>(
+        &mut self,
+        duration: Duration,
+        mut future: F,
+    ) -> impl Future<Output = Result<F::Output, Elapsed>> {
+        let mut deadline = Some(round() + duration);
+        core::future::poll_fn(move |cx| {
+            if let Poll::Ready(value) = Pin::new(&mut future).poll(cx) {
+                return Poll::Ready(Ok(value));
+            }
+            // Only now: most are ready at once.
+            if let Some(deadline) = deadline.take() {
+                self.reset(deadline);
+            }
+            Pin::new(&mut *self).poll(cx).map(|()| Err(Elapsed))
+        })
+    }
+
     fn cancel(&mut self) {
-        if let Some(number) = self.number.take() {
-            let waker = TIMERS.with(|t| t.borrow_mut().waiting.remove(&(self.deadline, number)));
+        if let Some(timer) = self.timer.take() {
+            let waker = TIMERS.with(|t| t.borrow_mut().waiting.remove(&timer.key));
             drop(waker);
         }
+    }
+
+    fn arm(&mut self, waker: &Waker) {
+        self.cancel();
+        let key = TIMERS.with(|t| {
+            let mut t = t.borrow_mut();
+            t.next += 1;
+            let key = (self.deadline, t.next);
+            t.waiting.insert(key, waker.clone());
+            key
+        });
+        self.timer = Some(Timer {
+            key,
+            waker: waker.clone(),
+        });
     }
 }
 
@@ -84,20 +135,15 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if self.deadline <= now() {
+        let round = round();
+        if self.deadline <= round {
             self.cancel();
             return Poll::Ready(());
         }
-        let deadline = self.deadline;
-        let old = TIMERS.with(|t| {
-            let mut t = t.borrow_mut();
-            let number = *self.number.get_or_insert_with(|| {
-                t.next += 1;
-                t.next
-            });
-            t.waiting.insert((deadline, number), cx.waker().clone())
-        });
-        drop(old);
+        let is_set = |timer: &Timer| timer.key.0 > round && timer.waker.will_wake(cx.waker());
+        if !self.timer.as_ref().is_some_and(is_set) {
+            self.arm(cx.waker());
+        }
         Poll::Pending
     }
 }

@@ -106,6 +106,7 @@ extern "C" fn start(info: NonNull<start_info>, builders_stack: usize) -> ! {
     }
     super::shared::map();
     timeline::start(Instant::from_nanos(super::clock::at(entered)));
+    super::cpu::start();
     hypercall::stop_periodic_timer();
     let free = pagetable::protect(builders_stack.next_multiple_of(4096));
     super::heap::start(free);

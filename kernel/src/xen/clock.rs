@@ -49,5 +49,5 @@ pub(super) fn now() -> u64 {
 /// The time since the Unix epoch; `None` before Xen knows it.
 pub(super) fn wall() -> Option<Duration> {
     let clock: WallClock = consistent(shared::wall_version, shared::wall_clock);
-    clock.at(now())
+    clock.at(crate::time::round().as_nanos())
 }

@@ -1,4 +1,5 @@
-//! The heap: `linked_list_allocator` on memory that is mapped when it is needed.
+//! The heap: `rlsf` (TLSF: every operation takes the same short time, however much is allocated) on memory that is mapped
+//! when it is needed.
 //!
 //! It begins behind what the builder made, with what the builder mapped, and grows by 2 MiB towards the end of memory.
 //! So boot touches the same few pages whatever `memory=` is.
@@ -12,9 +13,22 @@ use spin::Mutex;
 /// Pages kept back for page tables: one of the lowest level for each 2 MiB, and one above at each GiB.
 const SPARES: usize = 3;
 
+/// Blocks of any size: so many sizes by powers of two that a chunk that is added joins the one before it.
+type Tlsf = rlsf::Tlsf<
+    'static,
+    u64,
+    u16,
+    { (usize::BITS - rlsf::GRANULARITY.trailing_zeros()) as usize },
+    16,
+>;
+
 struct Heap {
-    list: linked_list_allocator::Heap,
+    blocks: Tlsf,
+    /// The heap's addresses: from, to.
     start: usize,
+    end: usize,
+    /// Bytes of the blocks that are allocated.
+    used: usize,
     spares: [usize; SPARES],
 }
 
@@ -22,8 +36,10 @@ struct Allocator(Mutex<Heap>);
 
 #[global_allocator]
 static ALLOCATOR: Allocator = Allocator(Mutex::new(Heap {
-    list: linked_list_allocator::Heap::empty(),
+    blocks: Tlsf::new(),
     start: 0,
+    end: 0,
+    used: 0,
     spares: [0; SPARES],
 }));
 
@@ -36,30 +52,48 @@ const PAGE: Layout = match Layout::from_size_align(4096, 4096) {
 pub(super) fn start(start: usize) {
     let end = pagetable::mapped_end(start);
     let mut heap = ALLOCATOR.0.lock();
-    heap.start = start;
-    let bottom = core::ptr::with_exposed_provenance_mut(start);
+    (heap.start, heap.end) = (start, end);
     // SAFETY: the builder mapped this for us and put nothing there; it is given away once, here.
-    unsafe { heap.list.init(bottom, end - start) };
+    unsafe {
+        heap.blocks
+            .insert_free_block_ptr(memory(start, end - start))
+    };
     heap.refill();
 }
 
+/// `len` bytes from `address`.
+fn memory(address: usize, len: usize) -> NonNull<[u8]> {
+    let first = NonNull::new(core::ptr::with_exposed_provenance_mut(address));
+    NonNull::slice_from_raw_parts(first.unwrap_or(NonNull::dangling()), len)
+}
+
+/// What a block takes with its header and its rounding.
+fn taken(layout: Layout) -> usize {
+    (layout.size() + rlsf::GRANULARITY / 2).next_multiple_of(rlsf::GRANULARITY)
+}
+
 impl Heap {
+    fn allocate(&mut self, layout: Layout) -> Option<NonNull<u8>> {
+        let block = self.blocks.allocate(layout)?;
+        self.used += taken(layout);
+        Some(block)
+    }
+
     /// Keeps back zeroed pages for tables.
     fn refill(&mut self) {
-        for spare in &mut self.spares {
-            if *spare == 0
-                && let Ok(page) = self.list.allocate_first_fit(PAGE)
+        for i in 0..SPARES {
+            if self.spares[i] == 0
+                && let Some(page) = self.allocate(PAGE)
             {
                 // SAFETY: a page just allocated.
                 unsafe { page.write_bytes(0, 4096) };
-                *spare = page.as_ptr().expose_provenance();
+                self.spares[i] = page.as_ptr().expose_provenance();
             }
         }
     }
 
     /// Maps 2 MiB more. False when there is no more.
     fn grow(&mut self) -> bool {
-        let top = self.list.top().addr();
         let mut spares = self.spares;
         let mut take = || {
             spares
@@ -67,23 +101,23 @@ impl Heap {
                 .find(|spare| **spare != 0)
                 .map(core::mem::take)
         };
-        let mapped = pagetable::map_chunk(top, &mut take);
+        let mapped = pagetable::map_chunk(self.end, &mut take);
         self.spares = spares;
         let Ok(bytes) = mapped else { return false };
         // SAFETY: these bytes follow the heap's, are mapped as data, and nobody else uses them.
-        unsafe { self.list.extend(bytes) };
+        let added = unsafe { self.blocks.append_free_block_ptr(memory(self.end, bytes)) };
+        self.end += added;
         self.refill();
-        true
+        added > 0
     }
 }
 
-// SAFETY: `linked_list_allocator` gives out disjoint blocks of the memory it was given, which is mapped, writable and
-// used by nothing else.
+// SAFETY: `rlsf` gives out disjoint blocks of the memory it was given, which is mapped, writable and used by nothing else.
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let mut heap = self.0.lock();
         loop {
-            if let Ok(block) = heap.list.allocate_first_fit(layout) {
+            if let Some(block) = heap.allocate(layout) {
                 return block.as_ptr();
             }
             if !heap.grow() {
@@ -94,8 +128,10 @@ unsafe impl GlobalAlloc for Allocator {
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         if let Some(block) = NonNull::new(block) {
-            // SAFETY: the caller's promise: the block is one of ours with this layout.
-            unsafe { self.0.lock().list.deallocate(block, layout) };
+            let mut heap = self.0.lock();
+            heap.used -= taken(layout);
+            // SAFETY: the caller's promise: the block is one of ours with this alignment.
+            unsafe { heap.blocks.deallocate(block, layout.align()) };
         }
     }
 }
@@ -106,7 +142,7 @@ pub(super) fn stats() -> Stats {
     #[allow(clippy::cast_possible_truncation, reason = "64 bits both")]
     let total = boot::info().nr_pages as usize * 4096;
     let boot = heap.start - pagetable::VIRT_BASE;
-    let used = heap.list.used();
+    let used = heap.used;
     let (text, rodata, data) = pagetable::image();
     Stats {
         total,

@@ -2,10 +2,9 @@
 
 mod boot;
 mod clock;
+mod cpu;
 mod heap;
 mod hypercall;
-#[path = "mem.rs"]
-mod mem;
 mod pagetable;
 mod pvclock;
 mod random;
@@ -64,7 +63,7 @@ pub(crate) fn command_line() -> String {
 /// Sleeps until an event or the deadline.
 pub(crate) fn wait(deadline: Option<Instant>) -> bool {
     let deadline_ns = match deadline {
-        Some(deadline) if deadline <= crate::time::now() => return true,
+        Some(deadline) if deadline <= crate::time::round() => return true,
         Some(deadline) => pvclock::poll_timeout(deadline.as_nanos()),
         None => 0,
     };

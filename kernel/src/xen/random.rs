@@ -1,32 +1,7 @@
 //! Random numbers from the processor: RDSEED where there is one, else RDRAND.
 
-use core::arch::asm;
+use super::cpu::cpuid;
 use core::arch::x86_64::{_rdrand64_step, _rdseed64_step};
-
-/// `cpuid` as Xen wants this guest to see it (`XEN_EMULATE_PREFIX` of `xen/arch-x86/xen.h`): `ebx` and `ecx`.
-fn cpuid(leaf: u32, subleaf: u32) -> (u32, u32) {
-    let (ebx, ecx): (u64, u32);
-    // SAFETY: the prefix is defined for PV guests; `rbx`, which the compiler keeps for itself, is put back.
-    unsafe {
-        asm!(
-            "mov {saved}, rbx",
-            "ud2",
-            ".ascii \"xen\"",
-            "cpuid",
-            "xchg {saved}, rbx",
-            saved = out(reg) ebx,
-            inout("eax") leaf => _,
-            inout("ecx") subleaf => ecx,
-            out("edx") _,
-            options(nomem, nostack, preserves_flags),
-        );
-    }
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "the upper half of rbx is zero after cpuid"
-    )]
-    (ebx as u32, ecx)
-}
 
 /// For processors that have RDRAND.
 #[target_feature(enable = "rdrand")]
