@@ -1,7 +1,7 @@
 //! The domain's network: its interfaces, and what they share. It comes up when the first socket is made.
 
 use crate::stack::backlog::Ports;
-use crate::stack::connection::Sizes;
+use crate::stack::buffers::Buffers;
 use crate::stack::hash::Key;
 use crate::stack::{Stack, drive};
 use crate::{Error, InterfaceInfo, words};
@@ -10,11 +10,7 @@ use alloc::vec::Vec;
 use core::cell::{Cell, OnceCell, RefCell};
 use core::net::Ipv4Addr;
 use xenlet_kernel::run::{Notify, spawn};
-use xenlet_kernel::{local, memory, xenbus};
-
-/// The least memory that connections leave for everything else, in bytes; a sixteenth of all if that is more, since
-/// more connections come with more of everything else.
-const RESERVE: usize = 256 * 1024;
+use xenlet_kernel::{local, xenbus};
 
 local! {
     static NETWORK: OnceCell<Rc<Network>> = OnceCell::new();
@@ -25,7 +21,7 @@ local! {
 pub(crate) struct Shared {
     /// Listening TCP ports.
     pub(crate) ports: Ports,
-    pub(crate) sizes: Sizes,
+    pub(crate) buffers: Buffers,
     pub(crate) key: Key,
     /// Whether some vif was connected, and some interface had an address, for the boot's timeline.
     pub(crate) linked: Cell<bool>,
@@ -39,14 +35,6 @@ impl Shared {
         for place in self.waiting.take() {
             place.notify();
         }
-    }
-
-    /// Whether one more connection leaves enough for everything else.
-    pub(crate) fn has_memory(&self) -> bool {
-        memory::stats().is_none_or(|stats| {
-            let reserve = RESERVE.max(stats.total / 16);
-            stats.free >= reserve + self.sizes.rx + self.sizes.tx
-        })
     }
 
     fn join(&self, place: &Rc<Notify>) {
@@ -93,7 +81,7 @@ impl Network {
         crate::hosted::attach_process()?;
         let shared = Shared {
             ports: Ports::default(),
-            sizes: words::sizes()?,
+            buffers: Buffers::new()?,
             key: Key::draw(),
             linked: Cell::new(false),
             addressed: Cell::new(false),

@@ -9,15 +9,15 @@ use alloc::rc::Rc;
 use core::future::poll_fn;
 use core::net::{IpAddr, SocketAddr, SocketAddrV4};
 use core::time::Duration;
-use xenlet_kernel::{memory, time};
+use xenlet_kernel::time;
 
 /// How long [`TcpStream::connect`] waits for an interface to have an address, if none has.
 const ADDRESS_WAIT: Duration = Duration::from_secs(30);
 
 /// A port that takes connections, on every interface.
 ///
-/// Connections that are half open or wait to be accepted are the backlog. It takes as many as half of the memory that is
-/// free when the port is bound has room for, 4096 at most and 64 at least; SYNs beyond that are not answered, so that
+/// Connections that are half open or wait to be accepted are the backlog. It takes half as many as there is room for in
+/// the memory that is free at first, 4096 at most and 64 at least; SYNs beyond that are not answered, so that
 /// their senders try again. A half-open connection is given up after 20 seconds.
 #[derive(Debug)]
 pub struct TcpListener {
@@ -41,10 +41,7 @@ impl TcpListener {
             return Err(Error::Unaddressable);
         }
         let network = Network::get()?;
-        let sizes = network.shared.sizes;
-        let room = memory::stats().map_or(usize::MAX, |stats| {
-            stats.free / 2 / (sizes.rx + sizes.tx + 1024)
-        });
+        let room = network.shared.buffers.room() / 2;
         let backlog = network
             .shared
             .ports

@@ -5,15 +5,14 @@
 //! | `ip=10.0.0.2/24`, `ip1=…` | a static address for the first vif, the second, and so on; without it, DHCP |
 //! | `gw=10.0.0.1`, `gw1=…` | with `ip=`: the router that leads out of the subnet |
 //! | `dns=10.0.0.3,10.0.0.4`, `dns1=…` | with `ip=`: name servers |
-//! | `tcp_rx=8192`, `tcp_tx=16384` | bytes of each connection's buffers |
+//! | `tcp_rx=8192`, `tcp_tx=16384` | bytes of each connection's buffers; without it, by how much memory is free |
 
-use crate::stack::connection::Sizes;
 use crate::{Cidr, Error};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
-use xenlet_kernel::{cmdline, memory};
+use xenlet_kernel::cmdline;
 
 /// What a buffer may have in bytes: a segment at least, and no more than a window can be.
 const BUFFER: core::ops::RangeInclusive<usize> = 2048..=16 << 20;
@@ -61,35 +60,22 @@ pub(crate) fn check() -> Result<(), Error> {
     Ok(())
 }
 
-/// Bytes of each connection's buffers: from the command line, or else by how much memory there is.
+/// Bytes of each connection's buffers, receiving and sending, where the command line says how many.
 ///
 /// # Errors
-/// [`Error::Word`] when the command line's are none.
-pub(crate) fn sizes() -> Result<Sizes, Error> {
-    let total = memory::stats().map_or(usize::MAX, |stats| stats.total);
-    let (rx_kib, tx_kib) = match total >> 20 {
-        0..32 => (4, 8),
-        32..128 => (8, 16),
-        128..512 => (16, 64),
-        _ => (64, 128),
-    };
-    let default = Sizes {
-        rx: rx_kib * 1024,
-        tx: tx_kib * 1024,
-    };
-    let size = |key: &str, default: usize| {
-        match cmdline::get(key) {
-        None => Ok(default),
-        Some(text) => text.parse().ok().filter(|bytes| BUFFER.contains(bytes)).ok_or_else(|| {
+/// [`Error::Word`] when it says something else.
+pub(crate) fn sizes() -> Result<(Option<usize>, Option<usize>), Error> {
+    let size = |key: &str| {
+        let Some(text) = cmdline::get(key) else {
+            return Ok(None);
+        };
+        let bytes = text.parse().ok().filter(|bytes| BUFFER.contains(bytes));
+        bytes.map(Some).ok_or_else(|| {
             let (least, most) = (BUFFER.start(), BUFFER.end());
             Error::Word(format!("{key}={text}: not a number of bytes from {least} to {most}; write it as {key}=16384"))
-        }),
-    }
+        })
     };
-    Ok(Sizes {
-        rx: size("tcp_rx", default.rx)?,
-        tx: size("tcp_tx", default.tx)?,
-    })
+    Ok((size("tcp_rx")?, size("tcp_tx")?))
 }
 
 /// The word `name` of vif `number`: the first vif's words have no number.

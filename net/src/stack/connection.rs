@@ -1,6 +1,7 @@
 //! One TCP connection: smoltcp's socket for it, in a set of its own, and what the stack knows beside it.
 
 use super::backlog::Backlog;
+use super::buffers::Sizes;
 use super::packet::{Flow, Segment, is_after};
 use crate::Error;
 use alloc::collections::TryReserveError;
@@ -9,6 +10,7 @@ use alloc::vec::Vec;
 use smoltcp::iface::{SocketHandle, SocketSet, SocketStorage};
 use smoltcp::socket::tcp::{CongestionControl, Socket, SocketBuffer};
 use smoltcp::time::{Duration, Instant};
+use xenlet_kernel::memory;
 
 /// How long a peer that has not taken what we sent may be silent before the connection is given up. TCP itself never
 /// gives up; Linux takes 15 minutes by default, which is long for a small guest's memory.
@@ -68,22 +70,27 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// A connection that has not begun, with buffers of these sizes in bytes.
+    /// A connection that has not begun, with buffers of these sizes: those of `spare`, if they are such.
     ///
     /// # Errors
     /// When there is no memory for it: nothing of it is left then.
-    pub(crate) fn new(flow: Flow, phase: Phase, sizes: Sizes) -> Result<Self, TryReserveError> {
-        let mut socket = Socket::new(buffer(sizes.rx)?, buffer(sizes.tx)?);
+    pub(crate) fn new(
+        flow: Flow,
+        phase: Phase,
+        sizes: Sizes,
+        spare: Option<Spare>,
+    ) -> Result<Self, TryReserveError> {
+        let Spare { mut set, handle } = match spare.filter(|spare| spare.sizes() == sizes) {
+            Some(spare) => spare,
+            None => Spare::new(sizes)?,
+        };
+        let socket = set.get_mut::<Socket<'_>>(handle);
         // What an application writes in one turn is sent together anyway (`egress`), and then at once.
         socket.set_nagle_enabled(false);
         socket.set_timeout(Some(HANDSHAKE));
+        socket.set_keep_alive(None);
         // Until something is lost, what is in flight is bounded by the send buffer (see `note_sent`).
         socket.set_congestion_control(CongestionControl::None);
-        let mut storage = Vec::new();
-        storage.try_reserve_exact(1)?;
-        storage.push(SocketStorage::EMPTY);
-        let mut set = SocketSet::new(storage);
-        let handle = set.add(socket);
         Ok(Self {
             flow,
             phase,
@@ -95,6 +102,16 @@ impl Connection {
             told: false,
             sent: None,
         })
+    }
+
+    /// Ends it, and leaves its socket to another.
+    pub(crate) fn into_spare(mut self) -> Spare {
+        // Nobody waits for it and nothing of it will be sent: smoltcp forgets the rest when it is used again.
+        self.socket_mut().abort();
+        Spare {
+            set: self.set,
+            handle: self.handle,
+        }
     }
 
     pub(crate) fn socket(&self) -> &Socket<'static> {
@@ -174,16 +191,34 @@ impl Connection {
     }
 }
 
-/// Bytes of a connection's buffers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Sizes {
-    pub(crate) rx: usize,
-    pub(crate) tx: usize,
+/// A socket that is no connection's, with its buffers: making them anew is a good part of what a short connection costs.
+#[derive(Debug)]
+pub(crate) struct Spare {
+    set: SocketSet<'static>,
+    handle: SocketHandle,
+}
+
+impl Spare {
+    fn new(sizes: Sizes) -> Result<Self, TryReserveError> {
+        let socket = Socket::new(buffer(sizes.rx)?, buffer(sizes.tx)?);
+        let mut storage = Vec::new();
+        storage.try_reserve_exact(1)?;
+        storage.push(SocketStorage::EMPTY);
+        let mut set = SocketSet::new(storage);
+        let handle = set.add(socket);
+        Ok(Self { set, handle })
+    }
+
+    /// Those of its buffers.
+    pub(crate) fn sizes(&self) -> Sizes {
+        let socket = self.set.get::<Socket<'_>>(self.handle);
+        Sizes {
+            rx: socket.recv_capacity(),
+            tx: socket.send_capacity(),
+        }
+    }
 }
 
 fn buffer(len: usize) -> Result<SocketBuffer<'static>, TryReserveError> {
-    let mut bytes = Vec::new();
-    bytes.try_reserve_exact(len)?;
-    bytes.resize(len, 0);
-    Ok(SocketBuffer::new(bytes))
+    Ok(SocketBuffer::new(memory::zeroed(len)?))
 }

@@ -82,7 +82,7 @@ impl Stack {
 
     /// Moves frames until the link goes down.
     async fn run(&self, nic: &mut Netfront) {
-        let mut alarm = Alarm::default();
+        let mut alarm = sleep_until(time::round());
         while matches!(nic.link(), Link::Up) {
             let more_in = self.take_in(nic);
             // Those whose data arrived run now, so that what they answer leaves with the acknowledgement; and whatever
@@ -124,14 +124,15 @@ impl Stack {
     fn poll_anything(
         &self,
         nic: &mut Netfront,
-        alarm: &mut Alarm,
+        alarm: &mut Sleep,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
         let inner = self.inner.borrow();
         let woken = self.wake.poll_notified(cx).is_ready();
-        let due = inner
-            .next_deadline()
-            .is_some_and(|at| alarm.poll_at(moment(at), cx).is_ready());
+        let due = inner.next_deadline().is_some_and(|at| {
+            alarm.reset(moment(at));
+            Pin::new(&mut *alarm).poll(cx).is_ready()
+        });
         drop(inner);
         // Asked in any case: this is what makes the backend tell us when it has something.
         let nic = nic.poll_ready(cx);
@@ -155,38 +156,6 @@ impl Inner {
         self.stats.tx_frames += out.count as u64;
         self.stats.tx_bytes += out.bytes as u64;
     }
-}
-
-/// One timer that is set anew only when it would be too late.
-#[derive(Default)]
-struct Alarm(Option<Sleep>);
-
-impl Alarm {
-    /// Ready at `at`, or somewhat before.
-    fn poll_at(&mut self, at: xenlet_kernel::time::Instant, cx: &mut Context<'_>) -> Poll<()> {
-        let set = match &mut self.0 {
-            Some(sleep) if sleep.deadline() <= at => return poll(&mut self.0, cx),
-            Some(sleep) => {
-                sleep.reset(at);
-                return poll(&mut self.0, cx);
-            }
-            none => none,
-        };
-        *set = Some(sleep_until(at));
-        poll(&mut self.0, cx)
-    }
-}
-
-/// Polls a sleep, and forgets it when it is over.
-fn poll(sleep: &mut Option<Sleep>, cx: &mut Context<'_>) -> Poll<()> {
-    let Some(waiting) = sleep else {
-        return Poll::Pending;
-    };
-    let over = Future::poll(Pin::new(waiting), cx);
-    if over.is_ready() {
-        *sleep = None;
-    }
-    over
 }
 
 /// A hardware address as Xen's configuration has it.

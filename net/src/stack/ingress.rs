@@ -1,9 +1,9 @@
 //! Frames in.
 
-use super::connection::{Connection, Phase};
+use super::connection::Phase;
 use super::device::{Incoming, MAX_UNANSWERED, Outgoing};
 use super::packet::{self, Kind, Segment};
-use super::{Id, Inner, now};
+use super::{Id, Inner, OutOfMemory, now};
 use crate::Error;
 use smoltcp::socket::tcp::State;
 use smoltcp::time::Duration;
@@ -109,18 +109,19 @@ impl Inner {
         let Some(backlog) = self.shared.ports.find(segment.flow.local_port) else {
             return self.nobodys(frame, out);
         };
-        if !self.shared.has_memory() || !backlog.admit() {
+        if !backlog.admit() {
             self.stats.deferred_syns += 1;
             return;
         }
         let phase = Phase::HalfOpen(backlog.clone());
-        let made =
-            Connection::new(segment.flow, phase, self.shared.sizes).and_then(|mut connection| {
+        let made = self
+            .new_connection(segment.flow, phase)
+            .and_then(|mut connection| {
                 // A port that is not zero, and a socket that is closed: this cannot fail.
                 let _ = connection
                     .socket_mut()
                     .listen((segment.flow.local, segment.flow.local_port));
-                self.table.insert(connection)
+                self.table.insert(connection).map_err(|_| OutOfMemory)
             });
         match made {
             Ok(id) => self.deliver(id, frame, segment, out),

@@ -13,6 +13,7 @@
 
 mod address;
 pub(crate) mod backlog;
+pub(crate) mod buffers;
 pub(crate) mod connection;
 mod deadlines;
 mod device;
@@ -35,6 +36,7 @@ use crate::words::Static;
 use address::Address;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
+use connection::{Connection, Phase};
 use core::cell::RefCell;
 use smoltcp::iface::{Interface, SocketSet};
 use smoltcp::time::Instant;
@@ -144,9 +146,28 @@ impl Stack {
     }
 }
 
+impl Inner {
+    /// A connection that has not begun.
+    ///
+    /// # Errors
+    /// When memory is short.
+    fn new_connection(&mut self, flow: Flow, phase: Phase) -> Result<Connection, OutOfMemory> {
+        let sizes = self.shared.buffers.next(self.table.len()).or_else(|| {
+            self.table.forget_spares();
+            self.shared.buffers.next(self.table.len())
+        });
+        let sizes = sizes.ok_or(OutOfMemory)?;
+        Connection::new(flow, phase, sizes, self.table.spare()).map_err(|_| OutOfMemory)
+    }
+}
+
+/// One connection more would be too many for this memory.
+#[derive(Debug)]
+struct OutOfMemory;
+
 /// The time as smoltcp counts it.
 fn now() -> Instant {
-    Instant::from_micros(i64::try_from(time::now().as_nanos() / 1000).unwrap_or(i64::MAX))
+    Instant::from_micros(i64::try_from(time::round().as_nanos() / 1000).unwrap_or(i64::MAX))
 }
 
 /// A moment of smoltcp's as the kernel counts it.

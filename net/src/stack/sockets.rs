@@ -41,8 +41,9 @@ impl Stack {
             return Err(Error::Unaddressable);
         }
         let flow = inner.free_flow(own.address, peer).ok_or(Error::NoPort)?;
-        let mut connection =
-            Connection::new(flow, Phase::Held, inner.shared.sizes).map_err(|_| Error::NoMemory)?;
+        let mut connection = inner
+            .new_connection(flow, Phase::Held)
+            .map_err(|_| Error::NoMemory)?;
         let interface = inner.interface.as_mut().ok_or(Error::NoAddress)?;
         let to = (*peer.ip(), peer.port());
         let from = (flow.local, flow.local_port);

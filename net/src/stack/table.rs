@@ -3,7 +3,7 @@
 //! Everything is O(1) however many there are, but for the deadlines (O(log n)). Adding a connection is the one thing that
 //! allocates, and it fails cleanly.
 
-use super::connection::Connection;
+use super::connection::{Connection, Spare};
 use super::deadlines::Deadlines;
 use super::hash::Key;
 use super::packet::Flow;
@@ -44,7 +44,12 @@ pub(crate) struct Table {
     /// First and last of the connections with something to do.
     queue: (u32, u32),
     len: usize,
+    /// Sockets of connections that have ended.
+    spares: Vec<Spare>,
 }
+
+/// Most sockets that are kept for the next connections.
+const SPARES: usize = 32;
 
 impl Table {
     /// No connections.
@@ -57,6 +62,7 @@ impl Table {
             deadlines: Deadlines::default(),
             queue: (NONE, NONE),
             len: 0,
+            spares: Vec::new(),
         }
     }
 
@@ -167,7 +173,12 @@ impl Table {
         self.unmap(id);
         self.deadlines.remove(id.index);
         let slot = &mut self.slots[id.index as usize];
-        slot.connection = None;
+        if let Some(connection) = slot.connection.take()
+            && self.spares.len() < SPARES
+            && self.spares.try_reserve(1).is_ok()
+        {
+            self.spares.push(connection.into_spare());
+        }
         slot.generation = slot.generation.wrapping_add(1);
         self.len -= 1;
         // A queued slot is freed when the queue comes to it.
@@ -175,6 +186,16 @@ impl Table {
             slot.next = self.free;
             self.free = id.index;
         }
+    }
+
+    /// A socket of a connection that has ended.
+    pub(crate) fn spare(&mut self) -> Option<Spare> {
+        self.spares.pop()
+    }
+
+    /// Gives back the memory that is kept for the next connections.
+    pub(crate) fn forget_spares(&mut self) {
+        self.spares.clear();
     }
 
     /// Puts a connection at the end of the queue, if it is not in it.
