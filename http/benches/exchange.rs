@@ -62,11 +62,18 @@ impl Write for Client {
 struct Still;
 
 impl Clock for Still {
+    type Timer = ();
+
     fn wall(&self) -> Option<Duration> {
         Some(Duration::from_secs(784_111_777))
     }
 
-    async fn timeout<F: Future>(&self, _limit: Duration, future: F) -> Option<F::Output> {
+    async fn timeout<F: Future + Unpin>(
+        &self,
+        _timer: &mut (),
+        _limit: Duration,
+        future: F,
+    ) -> Option<F::Output> {
         Some(future.await)
     }
 }

@@ -1,6 +1,6 @@
 //! A connection: one exchange after another.
 
-use crate::error::Error;
+use crate::error::{Error, check_memory, rare};
 use crate::exchange::{Exchange, PLAIN_TEXT, Progress, Turn};
 use crate::fields::Field;
 use crate::head::{self, Framing, Head, Refusal};
@@ -11,11 +11,12 @@ use crate::status::Status;
 use crate::stop::Slot;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::pin::pin;
 use core::time::Duration;
 use embedded_io_async::{Read, Write};
 
 /// The input buffer at first: most heads fit, and ten thousand idle connections hold no more than they need.
-const FIRST_INPUT: usize = 1024;
+const FIRST_INPUT: usize = 512;
 /// The least room behind the head of a chunked body, for its framing to be read into.
 const BODY_ROOM: usize = 64;
 /// How long a connection that ends lets the peer read the last reply before what it still sends counts as an insult.
@@ -79,14 +80,14 @@ impl<'s, S: Read + Write, C: Clock> Connection<'s, S, C> {
         match self.next_head().await? {
             Some(Ok(head)) => {
                 if head.framing == Framing::Chunked && !self.grow(head.len + BODY_ROOM) {
-                    self.refuse(head::NO_MEMORY).await?;
+                    rare(self.refuse(head::NO_MEMORY))?.await?;
                     return Ok(None);
                 }
                 self.ended = false;
                 Ok(Some(self.exchange(head)))
             }
             Some(Err(refusal)) => {
-                self.refuse(refusal).await?;
+                rare(self.refuse(refusal))?.await?;
                 Ok(None)
             }
             None => {
@@ -107,21 +108,25 @@ impl<'s, S: Read + Write, C: Clock> Connection<'s, S, C> {
             return;
         }
         let (clock, mut budget) = (&self.io.server.clock, self.io.server.limits.drain_bytes);
-        let drained = async {
+        let drained = rare::<_, S::Error>(async {
             while let Ok(read @ 1..) = self.io.receive(&mut self.input).await {
                 match budget.checked_sub(read as u64) {
                     Some(left) => budget = left,
                     None => break,
                 }
             }
-        };
-        // Timeout or not: it is over.
-        let _ = clock.timeout(LINGER, drained).await;
+        });
+        if let Ok(drained) = drained {
+            // Timeout or not: it is over.
+            let _ = clock
+                .timeout(&mut C::Timer::default(), LINGER, drained)
+                .await;
+        }
     }
 
     /// The next head or what is wrong with it; `None` if there will be none.
     async fn next_head(&mut self) -> Result<Option<Result<Head, Refusal>>, Error<S::Error>> {
-        if self.served > 0 && !self.end_exchange().await? {
+        if self.served > 0 && !self.has_replied() && !rare(self.end_exchange())?.await? {
             return Ok(None);
         }
         self.forget_head();
@@ -130,24 +135,35 @@ impl<'s, S: Read + Write, C: Clock> Connection<'s, S, C> {
         while verdict.is_none() && self.io.pending.is_empty() {
             self.io.flush().await?;
             let slot = self.slot;
-            let wait = server
-                .clock
-                .timeout(server.limits.idle_timeout, self.fill());
-            match server.stop.unless_stopping(slot, wait).await.flatten() {
-                None | Some(Ok(0)) => return Ok(None),
-                Some(result) => result?,
+            let received = {
+                let wait = self
+                    .io
+                    .receive_within(server.limits.idle_timeout, &mut self.input);
+                server.stop.unless_stopping(slot, pin!(wait)).await
             };
+            match received.flatten() {
+                None | Some(Ok(0)) => return Ok(None),
+                Some(result) => self.io.pending.end = result?,
+            }
+            check_memory()?;
             verdict = self.parse();
         }
         if verdict.is_some() {
             return Ok(verdict);
         }
+        rare(self.late_head())?.await
+    }
+
+    /// The head whose beginning has come, or what is wrong with it; `None` if there will be none.
+    async fn late_head(&mut self) -> Result<Option<Result<Head, Refusal>>, Error<S::Error>> {
         self.io.flush().await?;
-        let Some(verdict) = server
-            .clock
-            .timeout(server.limits.head_timeout, self.rest_of_head())
-            .await
-        else {
+        let server = self.io.server;
+        let (mut timer, limit) = (C::Timer::default(), server.limits.head_timeout);
+        let verdict = {
+            let rest = pin!(self.rest_of_head());
+            server.clock.timeout(&mut timer, limit, rest).await
+        };
+        let Some(verdict) = verdict else {
             // All that came may have been the rest of an empty line: nobody asked for anything then.
             let began = !self.io.pending.is_empty();
             return Ok(began.then_some(Err(Refusal {
@@ -176,6 +192,11 @@ impl<'s, S: Read + Write, C: Clock> Connection<'s, S, C> {
         }
     }
 
+    /// Whether the exchange before came to its end by the reply, as most do.
+    fn has_replied(&self) -> bool {
+        self.turn.progress == Progress::Replied && self.turn.keep_alive && self.io.body.is_done()
+    }
+
     /// Brings the exchange before to its end. Returns whether another may follow.
     async fn end_exchange(&mut self) -> Result<bool, Error<S::Error>> {
         if self.turn.progress == Progress::Waiting {
@@ -196,10 +217,9 @@ impl<'s, S: Read + Write, C: Clock> Connection<'s, S, C> {
         }
         self.io.flush().await?;
         let (server, slot) = (self.io.server, self.slot);
-        let drained = server.clock.timeout(
-            server.limits.head_timeout,
-            self.io.drain(&mut self.input[self.head_len..]),
-        );
+        let (mut timer, limit) = (C::Timer::default(), server.limits.head_timeout);
+        let drain = pin!(self.io.drain(&mut self.input[self.head_len..]));
+        let drained = pin!(server.clock.timeout(&mut timer, limit, drain));
         match server.stop.unless_stopping(slot, drained).await.flatten() {
             Some(Ok(true)) => Ok(true),
             // Too much of it, too slow, or nonsense: the reply was sent, and where the next request begins is unknown.

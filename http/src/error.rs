@@ -1,6 +1,9 @@
 //! Why a connection or an exchange ended early.
 
+use alloc::boxed::Box;
 use core::fmt;
+use core::pin::Pin;
+use xenlet_kernel::memory;
 
 /// What went wrong on a connection. All but [`Error::Field`] end it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +20,8 @@ pub enum Error<E> {
     Field,
     /// The application sent more or less body than the length it declared.
     WrongLength,
+    /// There is no memory to go on with.
+    NoMemory,
 }
 
 impl<E: fmt::Display> fmt::Display for Error<E> {
@@ -30,8 +35,31 @@ impl<E: fmt::Display> fmt::Display for Error<E> {
                 f.write_str("a reply's header field has a control character or no name")
             }
             Error::WrongLength => f.write_str("a reply's body is not as long as its head said"),
+            Error::NoMemory => f.write_str("there is no memory to go on with"),
         }
     }
 }
 
 impl<E: fmt::Debug + fmt::Display> core::error::Error for Error<E> {}
+
+/// What is free at least when something is allocated for a peer, in bytes: more than goes with it unasked.
+const RESERVE: usize = 16 * 1024;
+
+/// # Errors
+/// [`Error::NoMemory`] if memory is too short to go on with a connection. One that ends gives back what it has.
+pub(crate) fn check_memory<E>() -> Result<(), Error<E>> {
+    if memory::has_room(RESERVE) {
+        Ok(())
+    } else {
+        Err(Error::NoMemory)
+    }
+}
+
+/// Puts what happens to few connections in a box, so that all the others need not have room for it.
+///
+/// # Errors
+/// [`Error::NoMemory`]
+pub(crate) fn rare<F: Future, E>(future: F) -> Result<Pin<Box<F>>, Error<E>> {
+    check_memory()?;
+    Ok(Box::pin(future))
+}

@@ -39,7 +39,7 @@ pub(crate) struct Turn {
 /// One request, its body, and the way to reply to it.
 ///
 /// Replying takes the exchange. Until then the body can be read. What is left of it is dealt with by the connection.
-pub struct Exchange<'c, 's, S, C> {
+pub struct Exchange<'c, 's, S, C: Clock> {
     pub(crate) request: Request<'c>,
     /// The input buffer behind the head.
     pub(crate) rest: &'c mut [u8],
@@ -74,9 +74,18 @@ impl<'c, 's, S: Read + Write, C: Clock> Exchange<'c, 's, S, C> {
     ///
     /// The stream's, and [`Error::Stalled`] if the peer takes nothing.
     pub async fn reply(self, head: &[&[u8]], body: &[u8]) -> Result<(), Error<S::Error>> {
-        let mut sender = self.stream(head, body.len() as u64).await?;
-        sender.write(body).await?;
-        sender.finish().await
+        self.turn.progress = Progress::Sending;
+        let len: usize = head.iter().map(|part| part.len()).sum();
+        self.io.make_room_for(len).await?;
+        for part in head {
+            self.io.out().extend_from_slice(part);
+        }
+        end_head(self.io, self.turn);
+        if self.request.method != Method::Head {
+            self.io.write(body).await?;
+        }
+        self.turn.progress = Progress::Replied;
+        Ok(())
     }
 
     /// Starts a reply with a head that was made before, as for [`reply`](Self::reply), and a body of `length` bytes that
@@ -91,8 +100,10 @@ impl<'c, 's, S: Read + Write, C: Clock> Exchange<'c, 's, S, C> {
         length: u64,
     ) -> Result<Sender<'c, 's, S, C>, Error<S::Error>> {
         self.turn.progress = Progress::Sending;
+        let len: usize = head.iter().map(|part| part.len()).sum();
+        self.io.make_room_for(len).await?;
         for part in head {
-            self.io.write(part).await?;
+            self.io.out().extend_from_slice(part);
         }
         end_head(self.io, self.turn);
         Ok(Sender {

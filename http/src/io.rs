@@ -6,6 +6,8 @@ use crate::head::Framing;
 use crate::server::{Clock, Server};
 use alloc::vec::Vec;
 use core::ops::Range;
+use core::pin::pin;
+use core::time::Duration;
 use embedded_io_async::{Read, Write};
 
 /// What one TCP segment carries on an ordinary Ethernet.
@@ -42,9 +44,10 @@ impl Body {
 }
 
 /// Both directions of a connection, and how far the current exchange has come in each.
-pub(crate) struct Io<'s, S, C> {
+pub(crate) struct Io<'s, S, C: Clock> {
     pub(crate) server: &'s Server<C>,
     stream: S,
+    timer: C::Timer,
     out: Vec<u8>,
     /// Where, behind the current head, the input lies that nobody has looked at.
     pub(crate) pending: Range<usize>,
@@ -55,11 +58,11 @@ pub(crate) struct Io<'s, S, C> {
 
 impl<'s, S: Read + Write, C: Clock> Io<'s, S, C> {
     pub(crate) fn new(server: &'s Server<C>, stream: S) -> Self {
-        let out = Vec::with_capacity(SEGMENT + HEAD_ROOM);
         Self {
             server,
             stream,
-            out,
+            timer: C::Timer::default(),
+            out: Vec::new(),
             pending: 0..0,
             body: Body::Sized(0),
             expects_continue: false,
@@ -68,6 +71,10 @@ impl<'s, S: Read + Write, C: Clock> Io<'s, S, C> {
 
     /// The output buffer, to append a few lines to, after [`make_room`](Self::make_room).
     pub(crate) fn out(&mut self) -> &mut Vec<u8> {
+        if self.out.capacity() == 0 {
+            self.out = self.server.spare.take();
+            self.out.reserve(SEGMENT + HEAD_ROOM);
+        }
         &mut self.out
     }
 
@@ -77,14 +84,14 @@ impl<'s, S: Read + Write, C: Clock> Io<'s, S, C> {
         let room = SEGMENT.saturating_sub(self.out.len());
         if bytes.len() > room {
             let (first, rest) = bytes.split_at(room);
-            self.out.extend_from_slice(first);
+            self.out().extend_from_slice(first);
             self.send_out().await?;
             bytes = rest;
             if bytes.len() >= SEGMENT {
-                return send(self.server, &mut self.stream, bytes).await;
+                return send(self.server, &mut self.timer, &mut self.stream, bytes).await;
             }
         }
-        self.out.extend_from_slice(bytes);
+        self.out().extend_from_slice(bytes);
         Ok(())
     }
 
@@ -96,17 +103,27 @@ impl<'s, S: Read + Write, C: Clock> Io<'s, S, C> {
         Ok(())
     }
 
+    /// Sends what has been written if `len` bytes more would be beyond a segment.
+    pub(crate) async fn make_room_for(&mut self, len: usize) -> Result<(), Error<S::Error>> {
+        if !self.out.is_empty() && self.out.len() + len > SEGMENT {
+            self.send_out().await?;
+        }
+        Ok(())
+    }
+
     /// Sends what has been written. Called before every wait for input.
     pub(crate) async fn flush(&mut self) -> Result<(), Error<S::Error>> {
         if self.out.is_empty() {
             return Ok(());
         }
         self.send_out().await?;
+        // Who waits has no use for it, and the next to reply has.
+        self.server.spare.set(core::mem::take(&mut self.out));
         self.stream.flush().await.map_err(Error::Stream)
     }
 
     async fn send_out(&mut self) -> Result<(), Error<S::Error>> {
-        send(self.server, &mut self.stream, &self.out).await?;
+        send(self.server, &mut self.timer, &mut self.stream, &self.out).await?;
         self.out.clear();
         Ok(())
     }
@@ -114,6 +131,18 @@ impl<'s, S: Read + Write, C: Clock> Io<'s, S, C> {
     /// Reads from the stream, without a timeout.
     pub(crate) async fn receive(&mut self, into: &mut [u8]) -> Result<usize, Error<S::Error>> {
         self.stream.read(into).await.map_err(Error::Stream)
+    }
+
+    /// Reads from the stream; `None` if nothing came within `limit`.
+    pub(crate) async fn receive_within(
+        &mut self,
+        limit: Duration,
+        into: &mut [u8],
+    ) -> Option<Result<usize, Error<S::Error>>> {
+        let clock = &self.server.clock;
+        let read = pin!(self.stream.read(into));
+        let read = clock.timeout(&mut self.timer, limit, read).await?;
+        Some(read.map_err(Error::Stream))
     }
 
     /// Reads bytes of the body into `into`: zero at its end. `rest` is the input buffer behind the head.
@@ -171,11 +200,7 @@ impl<'s, S: Read + Write, C: Clock> Io<'s, S, C> {
         }
         self.flush().await?;
         let server = self.server;
-        match server
-            .clock
-            .timeout(server.limits.stall_timeout, self.receive(into))
-            .await
-        {
+        match self.receive_within(server.limits.stall_timeout, into).await {
             None => Err(Error::Stalled),
             Some(Ok(0)) => Err(Error::Truncated),
             Some(result) => result,
@@ -213,13 +238,15 @@ impl<'s, S: Read + Write, C: Clock> Io<'s, S, C> {
 /// Sends `bytes` as the peer takes them.
 async fn send<S: Write, C: Clock>(
     server: &Server<C>,
+    timer: &mut C::Timer,
     stream: &mut S,
     mut bytes: &[u8],
 ) -> Result<(), Error<S::Error>> {
     while !bytes.is_empty() {
+        let write = pin!(stream.write(bytes));
         let sent = server
             .clock
-            .timeout(server.limits.stall_timeout, stream.write(bytes))
+            .timeout(timer, server.limits.stall_timeout, write)
             .await;
         // A stream that takes nothing and says so at once would have us ask forever.
         let sent = sent

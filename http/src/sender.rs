@@ -8,7 +8,7 @@ use embedded_io_async::{Read, Write};
 
 /// Sends a body that comes in pieces. End it with [`finish`](Self::finish): a body that ends without that is cut off
 /// by closing the connection, so that the client can tell.
-pub struct Sender<'c, 's, S, C> {
+pub struct Sender<'c, 's, S, C: Clock> {
     pub(crate) rest: &'c mut [u8],
     pub(crate) io: &'c mut Io<'s, S, C>,
     pub(crate) turn: &'c mut Turn,

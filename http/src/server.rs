@@ -10,13 +10,17 @@ use embedded_io_async::{Read, Write};
 
 /// Time, as connections need it.
 pub trait Clock {
+    /// What a connection keeps between its timeouts, so that each need not begin from nothing.
+    type Timer: Default;
+
     /// The time since the Unix epoch, if it is known. Without it replies have no `Date` (RFC 9110 §6.6.1).
     fn wall(&self) -> Option<Duration>;
 
     /// Runs `future` for `limit` at most: `None` if it was not done by then. A future that is done at once should
-    /// cost no timer.
-    fn timeout<F: Future>(
+    /// cost no timer. It is pinned already, so that nobody keeps it twice.
+    fn timeout<F: Future + Unpin>(
         &self,
+        timer: &mut Self::Timer,
         limit: Duration,
         future: F,
     ) -> impl Future<Output = Option<F::Output>>;
@@ -74,6 +78,8 @@ pub struct Server<C> {
     pub(crate) stop: Stop,
     date: DateLine,
     counters: Cell<Counters>,
+    /// An output buffer that no connection is using.
+    pub(crate) spare: Cell<Vec<u8>>,
 }
 
 impl<C: Clock> Server<C> {
@@ -86,6 +92,7 @@ impl<C: Clock> Server<C> {
             stop,
             date,
             counters,
+            spare: Cell::default(),
         }
     }
 

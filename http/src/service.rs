@@ -1,6 +1,8 @@
 //! A server on the network: the accept loop, and what one connection does.
 
+use crate::error::rare;
 use crate::{Clock, Connection, Error, Exchange, Limits, Server, Status};
+use alloc::boxed::Box;
 use alloc::rc::Rc;
 use core::cell::Cell;
 use core::future::{Future, poll_fn};
@@ -9,12 +11,16 @@ use core::task::Poll;
 use core::time::Duration;
 use embedded_io_async::{Read, Write};
 use xenlet_kernel::run::{self, Notify};
-use xenlet_kernel::{memory, shutdown, time};
+use xenlet_kernel::time::{self, Sleep};
+use xenlet_kernel::{memory, shutdown};
 use xenlet_net::{TcpListener, TcpStream};
 
 /// What a connection costs in the memory of a small guest, as a rule: buffers of both directions and its task. It may
 /// cost more; what keeps the guest alive then is [`RESERVE`].
-const CONNECTION_BYTES: usize = 16 * 1024;
+const CONNECTION_BYTES: usize = 5376;
+
+/// Connections at once, whatever the memory.
+const MOST: usize = 20_000;
 
 /// Memory that has to be free for a connection to be taken or a request to be answered: for what is allocated then.
 const RESERVE: usize = 64 * 1024;
@@ -52,8 +58,8 @@ impl<H: Handler> Service<H> {
     /// A service without connections. How many it takes depends on the memory that is free now.
     pub fn new(handler: H) -> Rc<Self> {
         let max_connections = match memory::stats() {
-            Some(stats) => (stats.free / 2 / CONNECTION_BYTES).clamp(64, 10_000),
-            None => 10_000,
+            Some(stats) => (stats.free / 16 * 15 / CONNECTION_BYTES).clamp(64, MOST),
+            None => MOST,
         };
         let server = Server::new(KernelClock, Limits::default());
         Rc::new(Self {
@@ -132,9 +138,10 @@ impl<H: Handler> Service<H> {
         while let Some(exchange) = connection.next().await? {
             if is_short_of_memory() {
                 let why = "This guest is short of memory.";
-                exchange.refuse(Status::SERVICE_UNAVAILABLE, why).await?;
+                rare(exchange.refuse(Status::SERVICE_UNAVAILABLE, why))?.await?;
             } else {
-                self.handler.answer(exchange, &self.server).await?;
+                // In a box of its own, so that a connection that waits for a request need not have room for an answer.
+                Box::pin(self.handler.answer(exchange, &self.server)).await?;
             }
         }
         Ok(())
@@ -143,19 +150,27 @@ impl<H: Handler> Service<H> {
 
 /// Whether too little memory is free to begin anything. An allocation that fails ends the guest.
 fn is_short_of_memory() -> bool {
-    memory::stats().is_some_and(|stats| stats.free < RESERVE)
+    !memory::has_room(RESERVE)
 }
 
 /// The kernel's time.
 pub struct KernelClock;
 
 impl Clock for KernelClock {
+    type Timer = Option<Sleep>;
+
     fn wall(&self) -> Option<Duration> {
         time::wall()
     }
 
-    async fn timeout<F: Future>(&self, limit: Duration, future: F) -> Option<F::Output> {
-        time::timeout(limit, future).await.ok()
+    async fn timeout<F: Future + Unpin>(
+        &self,
+        timer: &mut Option<Sleep>,
+        limit: Duration,
+        future: F,
+    ) -> Option<F::Output> {
+        let timer = timer.get_or_insert_with(|| time::sleep_until(time::round()));
+        timer.limit(limit, future).await.ok()
     }
 }
 

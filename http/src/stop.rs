@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::future::poll_fn;
-use core::pin::pin;
+use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 
 /// A place in the table of wakers, one for each connection.
@@ -67,13 +67,12 @@ impl Stop {
     }
 
     /// Runs `future`, unless the server stops first: then `None`.
-    pub(crate) async fn unless_stopping<F: Future>(
+    pub(crate) async fn unless_stopping<F: Future + Unpin>(
         &self,
         slot: Slot,
-        future: F,
+        mut future: F,
     ) -> Option<F::Output> {
-        let mut future = pin!(future);
-        poll_fn(|context| match future.as_mut().poll(context) {
+        poll_fn(|context| match Pin::new(&mut future).poll(context) {
             Poll::Ready(output) => Poll::Ready(Some(output)),
             Poll::Pending if self.is_stopping() => Poll::Ready(None),
             Poll::Pending => {

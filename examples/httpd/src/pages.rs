@@ -2,6 +2,7 @@
 
 use crate::site::Site;
 use crate::status;
+use alloc::boxed::Box;
 use embedded_io_async::{Read, Write};
 use xenlet_http::{Error, Exchange, Handler, KernelClock, Method, PLAIN_TEXT, Server, Status};
 
@@ -18,13 +19,12 @@ impl<T: Site + 'static> Handler for Pages<T> {
         if !matches!(request.method(), Method::Get | Method::Head) {
             let fields = [("Allow", "GET, HEAD"), PLAIN_TEXT];
             let why = b"Pages here can only be read.\n";
-            return exchange
-                .respond(Status::METHOD_NOT_ALLOWED, &fields, why)
-                .await;
+            return Box::pin(exchange.respond(Status::METHOD_NOT_ALLOWED, &fields, why)).await;
         }
         match request.path() {
-            "/status" => status::page(exchange, server, self.0.facts()).await,
-            "/status.json" => status::json(exchange, server, self.0.facts()).await,
+            // In boxes, so that a connection that waits need not have room for them.
+            "/status" => Box::pin(status::page(exchange, server, self.0.facts())).await,
+            "/status.json" => Box::pin(status::json(exchange, server, self.0.facts())).await,
             _ => self.0.answer(exchange).await,
         }
     }

@@ -4,6 +4,7 @@
 pub(crate) mod disk;
 mod tree;
 
+use alloc::boxed::Box;
 use alloc::format;
 use core::future::Future;
 use core::ops::Range;
@@ -96,7 +97,7 @@ async fn send<S: Read + Write, C: Clock>(
         }
         Precondition::Failed => {
             let why = "The page is not what If-Match says.";
-            return exchange.refuse(Status::PRECONDITION_FAILED, why).await;
+            return Box::pin(exchange.refuse(Status::PRECONDITION_FAILED, why)).await;
         }
     }
     match request.range(page.etag, page.len) {
@@ -111,15 +112,13 @@ async fn send<S: Read + Write, C: Clock>(
             );
             let line = Status::PARTIAL_CONTENT.line().as_bytes();
             let head = [line, lines.as_bytes(), page.fields];
-            body.reply(exchange, &head, part).await
+            Box::pin(body.reply(exchange, &head, part)).await
         }
         ByteRange::Unsatisfiable => {
             let content_range = format!("bytes */{}", page.len);
             let fields = [("Content-Range", content_range.as_str()), PLAIN_TEXT];
             let why = b"The page has no such bytes.\n";
-            exchange
-                .respond(Status::RANGE_NOT_SATISFIABLE, &fields, why)
-                .await
+            Box::pin(exchange.respond(Status::RANGE_NOT_SATISFIABLE, &fields, why)).await
         }
     }
 }
@@ -129,7 +128,7 @@ async fn missing<S: Read + Write, C: Clock>(
     exchange: Exchange<'_, '_, S, C>,
 ) -> Result<(), Error<S::Error>> {
     let why = "There is no such page here.";
-    exchange.refuse(Status::NOT_FOUND, why).await
+    Box::pin(exchange.refuse(Status::NOT_FOUND, why)).await
 }
 
 #[cfg(test)]

@@ -102,11 +102,18 @@ pub(crate) struct Impatient {
 }
 
 impl Clock for Impatient {
+    type Timer = ();
+
     fn wall(&self) -> Option<Duration> {
         self.wall
     }
 
-    async fn timeout<F: Future>(&self, _limit: Duration, future: F) -> Option<F::Output> {
+    async fn timeout<F: Future + Unpin>(
+        &self,
+        _timer: &mut (),
+        _limit: Duration,
+        future: F,
+    ) -> Option<F::Output> {
         let mut future = pin!(future);
         std::future::poll_fn(|context| match future.as_mut().poll(context) {
             Poll::Ready(output) => Poll::Ready(Some(output)),

@@ -203,11 +203,18 @@ impl Wake for Flag {
 struct Patient;
 
 impl xenlet_http::Clock for Patient {
+    type Timer = ();
+
     fn wall(&self) -> Option<Duration> {
         None
     }
 
-    async fn timeout<F: Future>(&self, _limit: Duration, future: F) -> Option<F::Output> {
+    async fn timeout<F: Future + Unpin>(
+        &self,
+        _timer: &mut (),
+        _limit: Duration,
+        future: F,
+    ) -> Option<F::Output> {
         Some(future.await)
     }
 }

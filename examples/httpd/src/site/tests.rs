@@ -44,11 +44,18 @@ impl Write for Client<'_> {
 struct NoClock;
 
 impl Clock for NoClock {
+    type Timer = ();
+
     fn wall(&self) -> Option<Duration> {
         None
     }
 
-    async fn timeout<F: Future>(&self, _limit: Duration, future: F) -> Option<F::Output> {
+    async fn timeout<F: Future + Unpin>(
+        &self,
+        _timer: &mut (),
+        _limit: Duration,
+        future: F,
+    ) -> Option<F::Output> {
         Some(future.await)
     }
 }
