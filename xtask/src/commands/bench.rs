@@ -31,7 +31,8 @@ pub(crate) struct Arguments {
     /// Name the rows that got worse by more than 5 % since `--save NAME`
     #[arg(long, value_name = "NAME")]
     against: Option<String>,
-    /// Measure by the clock: for real hosts. On the emulated rig it tells how fast the emulation is
+    /// Measure by the clock: for real hosts, with `--on local`. The emulated rig is slow and unsteady by the clock, and a
+    /// measurement there may be refused
     #[arg(long)]
     wall: bool,
     /// List the rows and end
