@@ -73,19 +73,33 @@ impl<'c, 's, S: Read + Write, C: Clock> Exchange<'c, 's, S, C> {
     /// # Errors
     ///
     /// The stream's, and [`Error::Stalled`] if the peer takes nothing.
-    pub async fn reply(self, head: &[&[u8]], body: &[u8]) -> Result<(), Error<S::Error>> {
-        self.turn.progress = Progress::Sending;
-        let len: usize = head.iter().map(|part| part.len()).sum();
-        self.io.make_room_for(len).await?;
-        for part in head {
-            self.io.out().extend_from_slice(part);
+    #[allow(
+        clippy::manual_async_fn,
+        reason = "an async fn keeps its arguments twice, in every level of calls, for every connection"
+    )]
+    pub fn reply(
+        self,
+        head: &[&[u8]],
+        body: &[u8],
+    ) -> impl Future<Output = Result<(), Error<S::Error>>> {
+        let Self {
+            request, io, turn, ..
+        } = self;
+        let is_head = request.method == Method::Head;
+        async move {
+            turn.progress = Progress::Sending;
+            let len: usize = head.iter().map(|part| part.len()).sum();
+            io.make_room_for(len).await?;
+            for part in head {
+                io.out().extend_from_slice(part);
+            }
+            end_head(io, turn);
+            if !is_head {
+                io.write(body).await?;
+            }
+            turn.progress = Progress::Replied;
+            Ok(())
         }
-        end_head(self.io, self.turn);
-        if self.request.method != Method::Head {
-            self.io.write(body).await?;
-        }
-        self.turn.progress = Progress::Replied;
-        Ok(())
     }
 
     /// Starts a reply with a head that was made before, as for [`reply`](Self::reply), and a body of `length` bytes that

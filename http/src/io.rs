@@ -15,6 +15,8 @@ use embedded_io_async::{Read, Write};
 /// A head and a small body leave as one segment, pipelined replies share segments, and of a large body only what
 /// fills up the head's segment is copied: the rest goes to the stream from where it lies.
 const SEGMENT: usize = 1460;
+/// From here on a body goes to the stream from where it lies: a segment that is not full is less than the copy costs.
+const LARGE: usize = 2 * SEGMENT;
 /// What a head that is appended to an almost full segment takes beyond it, as a rule.
 const HEAD_ROOM: usize = 512;
 
@@ -81,6 +83,10 @@ impl<'s, S: Read + Write, C: Clock> Io<'s, S, C> {
     /// Sends `bytes` sooner or later: at the next flush at the latest.
     pub(crate) async fn write(&mut self, mut bytes: &[u8]) -> Result<(), Error<S::Error>> {
         // Not its capacity: a peer that pipelines could make that grow without end.
+        if bytes.len() >= LARGE {
+            self.send_out().await?;
+            return send(self.server, &mut self.timer, &mut self.stream, bytes).await;
+        }
         let room = SEGMENT.saturating_sub(self.out.len());
         if bytes.len() > room {
             let (first, rest) = bytes.split_at(room);

@@ -84,6 +84,11 @@ impl<P: Protocol, M: AsRef<Window>> Area<P, M> {
     fn read(&self, index: u32) -> P::Slot {
         let mut slot = P::EMPTY;
         let (page, at) = self.place(index);
+        // So that the compiler knows how long it is, where it can.
+        if at + size_of::<P::Slot>() <= PAGE_SIZE {
+            self.pages[page].as_ref().read(at, slot.as_mut());
+            return slot;
+        }
         let bytes = slot.as_mut();
         let here = bytes.len().min(PAGE_SIZE - at);
         let (first, second) = bytes.split_at_mut(here);
@@ -96,6 +101,9 @@ impl<P: Protocol, M: AsRef<Window>> Area<P, M> {
 
     fn write(&self, index: u32, slot: &P::Slot) {
         let (page, at) = self.place(index);
+        if at + size_of::<P::Slot>() <= PAGE_SIZE {
+            return self.pages[page].as_ref().write(at, slot.as_ref());
+        }
         let bytes = slot.as_ref();
         let (first, second) = bytes.split_at(bytes.len().min(PAGE_SIZE - at));
         self.pages[page].as_ref().write(at, first);
@@ -140,6 +148,8 @@ pub struct FrontRing<P: Protocol, M: AsRef<Window>> {
     req_prod_pvt: u32,
     req_prod: u32,
     rsp_cons: u32,
+    /// Responses that are known to be there, by the last look at the backend's index.
+    known: u32,
 }
 
 impl<P: Protocol> FrontRing<P, SharedPage> {
@@ -175,6 +185,7 @@ impl<P: Protocol, M: AsRef<Window>> FrontRing<P, M> {
             req_prod_pvt: 0,
             req_prod: 0,
             rsp_cons: 0,
+            known: 0,
         }
     }
 
@@ -256,11 +267,15 @@ impl<P: Protocol, M: AsRef<Window>> FrontRing<P, M> {
     /// # Errors
     /// When the backend claims more than are outstanding.
     pub fn pop(&mut self) -> Result<Option<P::Response>, BogusProducer> {
-        if self.available()? == 0 {
+        if self.known == 0 {
+            self.known = self.available()?;
+        }
+        if self.known == 0 {
             return Ok(None);
         }
         let slot = self.area.read(self.rsp_cons);
         self.rsp_cons = self.rsp_cons.wrapping_add(1);
+        self.known -= 1;
         Ok(Some(P::parse_response(&slot)))
     }
 

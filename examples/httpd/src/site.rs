@@ -67,12 +67,12 @@ struct Representation<'r> {
 /// Where the bytes of a body come from.
 trait Body {
     /// Replies with `head` and those bytes of the body.
-    async fn reply<S: Read + Write, C: Clock>(
+    fn reply<S: Read + Write, C: Clock>(
         self,
         exchange: Exchange<'_, '_, S, C>,
         head: &[&[u8]],
         bytes: Range<u64>,
-    ) -> Result<(), Error<S::Error>>;
+    ) -> impl Future<Output = Result<(), Error<S::Error>>>;
 }
 
 /// What a client says about content codings.
@@ -83,42 +83,48 @@ fn accepted(request: &Request<'_>) -> Accept {
 }
 
 /// Answers with what was asked for of a page.
-async fn send<S: Read + Write, C: Clock>(
+#[allow(
+    clippy::manual_async_fn,
+    reason = "an async fn keeps its arguments twice"
+)]
+fn send<S: Read + Write, C: Clock>(
     exchange: Exchange<'_, '_, S, C>,
     page: Representation<'_>,
     body: impl Body,
-) -> Result<(), Error<S::Error>> {
-    let request = exchange.request();
-    match request.precondition(Some(page.etag)) {
-        Precondition::Passed => {}
-        Precondition::NotModified => {
-            let line = Status::NOT_MODIFIED.line().as_bytes();
-            return exchange.reply(&[line, page.validators], b"").await;
+) -> impl Future<Output = Result<(), Error<S::Error>>> {
+    async move {
+        let request = exchange.request();
+        match request.precondition(Some(page.etag)) {
+            Precondition::Passed => {}
+            Precondition::NotModified => {
+                let line = Status::NOT_MODIFIED.line().as_bytes();
+                return exchange.reply(&[line, page.validators], b"").await;
+            }
+            Precondition::Failed => {
+                let why = "The page is not what If-Match says.";
+                return Box::pin(exchange.refuse(Status::PRECONDITION_FAILED, why)).await;
+            }
         }
-        Precondition::Failed => {
-            let why = "The page is not what If-Match says.";
-            return Box::pin(exchange.refuse(Status::PRECONDITION_FAILED, why)).await;
-        }
-    }
-    match request.range(page.etag, page.len) {
-        ByteRange::Whole => body.reply(exchange, &[page.head], 0..page.len).await,
-        ByteRange::Part(part) => {
-            let lines = format!(
-                "Content-Range: bytes {}-{}/{}\r\nContent-Length: {}\r\n",
-                part.start,
-                part.end - 1,
-                page.len,
-                part.end - part.start
-            );
-            let line = Status::PARTIAL_CONTENT.line().as_bytes();
-            let head = [line, lines.as_bytes(), page.fields];
-            Box::pin(body.reply(exchange, &head, part)).await
-        }
-        ByteRange::Unsatisfiable => {
-            let content_range = format!("bytes */{}", page.len);
-            let fields = [("Content-Range", content_range.as_str()), PLAIN_TEXT];
-            let why = b"The page has no such bytes.\n";
-            Box::pin(exchange.respond(Status::RANGE_NOT_SATISFIABLE, &fields, why)).await
+        match request.range(page.etag, page.len) {
+            ByteRange::Whole => body.reply(exchange, &[page.head], 0..page.len).await,
+            ByteRange::Part(part) => {
+                let lines = format!(
+                    "Content-Range: bytes {}-{}/{}\r\nContent-Length: {}\r\n",
+                    part.start,
+                    part.end - 1,
+                    page.len,
+                    part.end - part.start
+                );
+                let line = Status::PARTIAL_CONTENT.line().as_bytes();
+                let head = [line, lines.as_bytes(), page.fields];
+                Box::pin(body.reply(exchange, &head, part)).await
+            }
+            ByteRange::Unsatisfiable => {
+                let content_range = format!("bytes */{}", page.len);
+                let fields = [("Content-Range", content_range.as_str()), PLAIN_TEXT];
+                let why = b"The page has no such bytes.\n";
+                Box::pin(exchange.respond(Status::RANGE_NOT_SATISFIABLE, &fields, why)).await
+            }
         }
     }
 }

@@ -40,11 +40,14 @@ impl Window {
     ///
     /// # Panics
     /// If the bytes are not within the window.
-    #[inline]
+    #[inline(always)]
     pub fn read(&self, offset: usize, into: &mut [u8]) {
         let from = self.at(offset, into.len());
-        // SAFETY: both have so many bytes, and a window's memory is nobody's slice.
-        let mut done = unsafe { copy_blocks(into.as_mut_ptr(), from.as_ptr(), into.len()) };
+        let mut done = match into.len() {
+            0..64 => 0,
+            // SAFETY: both have so many bytes, and a window's memory is nobody's slice.
+            len => unsafe { copy_blocks(into.as_mut_ptr(), from.as_ptr(), len) },
+        };
         if from.cast::<u32>().is_aligned() {
             for word in into[done..].chunks_exact_mut(4) {
                 let place = from.as_ptr().wrapping_add(done).cast::<u32>();
@@ -66,11 +69,14 @@ impl Window {
     ///
     /// # Panics
     /// If the bytes are not within the window.
-    #[inline]
+    #[inline(always)]
     pub fn write(&self, offset: usize, from: &[u8]) {
         let into = self.at(offset, from.len());
-        // SAFETY: as for `read`.
-        let mut done = unsafe { copy_blocks(into.as_ptr(), from.as_ptr(), from.len()) };
+        let mut done = match from.len() {
+            0..64 => 0,
+            // SAFETY: as for `read`.
+            len => unsafe { copy_blocks(into.as_ptr(), from.as_ptr(), len) },
+        };
         if into.cast::<u32>().is_aligned() {
             for word in from[done..].chunks_exact(4) {
                 let value = u32::from_ne_bytes([word[0], word[1], word[2], word[3]]);

@@ -16,7 +16,7 @@ const SMALLEST: usize = 1024;
 const LARGEST: usize = 64 * 1024;
 
 /// What a connection costs beside its buffers, here and in what an application as `http` keeps for it, in bytes.
-const OTHERWISE: usize = 3328;
+const OTHERWISE: usize = 3584;
 
 /// Connections that there is room for in any case, where memory allows: their share is not given away as buffers.
 const MANY: usize = 10_500;

@@ -67,10 +67,12 @@ pub(crate) struct Connection {
     told: bool,
     /// The highest sequence number that was sent, and the latest acknowledgement.
     sent: Option<(u32, u32)>,
+    /// Where its acknowledgement is that waits for the end of this turn.
+    pub(crate) held: Option<u16>,
 }
 
 impl Connection {
-    /// A connection that has not begun, with buffers of these sizes: those of `spare`, if they are such.
+    /// A connection that has not begun, with buffers of these sizes, or with `spare`, if that has as much.
     ///
     /// # Errors
     /// When there is no memory for it: nothing of it is left then.
@@ -80,7 +82,7 @@ impl Connection {
         sizes: Sizes,
         spare: Option<Spare>,
     ) -> Result<Self, TryReserveError> {
-        let Spare { mut set, handle } = match spare.filter(|spare| spare.sizes() == sizes) {
+        let Spare { mut set, handle } = match spare.filter(|spare| spare.has(sizes)) {
             Some(spare) => spare,
             None => Spare::new(sizes)?,
         };
@@ -101,6 +103,7 @@ impl Connection {
             edge: None,
             told: false,
             sent: None,
+            held: None,
         })
     }
 
@@ -209,13 +212,10 @@ impl Spare {
         Ok(Self { set, handle })
     }
 
-    /// Those of its buffers.
-    pub(crate) fn sizes(&self) -> Sizes {
+    /// Whether its buffers have so much, at least.
+    fn has(&self, sizes: Sizes) -> bool {
         let socket = self.set.get::<Socket<'_>>(self.handle);
-        Sizes {
-            rx: socket.recv_capacity(),
-            tx: socket.send_capacity(),
-        }
+        socket.recv_capacity() >= sizes.rx && socket.send_capacity() >= sizes.tx
     }
 }
 

@@ -5,7 +5,7 @@ use super::packet::{self, Segment};
 use core::num::NonZeroUsize;
 use smoltcp::phy::{Checksum, Device, DeviceCapabilities, Medium, PacketMeta, RxToken, TxToken};
 use smoltcp::time::Instant;
-use xenlet_netfront::{Gso, GsoKind, Netfront, TxMeta};
+use xenlet_netfront::{Gso, GsoKind, Netfront, RxFrame, TxMeta};
 
 /// Bytes of an Ethernet header.
 pub(crate) const ETHERNET: usize = 14;
@@ -125,6 +125,11 @@ impl<'a> Outgoing<'a> {
             count: 0,
             bytes: 0,
         }
+    }
+
+    /// The next frame that the backend has brought.
+    pub(crate) fn receive_frame(&mut self) -> Option<RxFrame> {
+        self.nic.receive()
     }
 
     /// Whether there is room for a frame of any length.

@@ -99,16 +99,20 @@ impl Stack {
     /// Frames in. Returns whether there may be more.
     fn take_in(&self, nic: &mut Netfront) -> bool {
         let mut inner = self.inner.borrow_mut();
+        let mut out = Outgoing::new(nic);
+        inner.begin_turn(FRAMES);
+        let mut more = true;
         for _ in 0..FRAMES {
-            let Some(frame) = nic.receive() else {
-                return false;
+            let Some(frame) = out.receive_frame() else {
+                more = false;
+                break;
             };
             let checked = frame.checksum() != Checksum::Unknown;
-            let mut out = Outgoing::new(nic);
             inner.receive(&frame, checked, &mut out);
-            inner.count(&out);
         }
-        true
+        inner.end_turn(&mut out);
+        inner.count(&out);
+        more
     }
 
     /// Frames out. Returns whether there may be more.

@@ -40,9 +40,9 @@ impl Inner {
     }
 
     fn segment(&mut self, frame: &[u8], segment: &Segment, out: &mut Outgoing<'_>) {
-        out.tcp = true;
+        (out.tcp, out.highest) = (true, None);
         if let Some(id) = self.table.find(&segment.flow) {
-            return self.deliver(id, frame, segment, out);
+            return self.arrive(id, frame, segment, out);
         }
         let begins = segment.syn && !segment.ack && !segment.rst && !segment.fin;
         match self.waits.find(&segment.flow) {
@@ -63,6 +63,46 @@ impl Inner {
             self.syn(frame, segment, out)
         } else {
             self.nobodys(frame, out)
+        }
+    }
+
+    /// Gives a segment to its connection, now or at the end of the turn.
+    fn arrive(&mut self, id: Id, frame: &[u8], segment: &Segment, out: &mut Outgoing<'_>) {
+        let Some(connection) = self.table.get_mut(id) else {
+            return;
+        };
+        let held = connection.held.take();
+        if let Some(earlier) = held.and_then(|place| self.acks.take(place))
+            && !earlier.is_said_again_by(segment)
+        {
+            self.deliver(id, earlier.frame(), &earlier.segment, out);
+        }
+        match self.acks.hold(id, frame, segment) {
+            None => self.deliver(id, frame, segment, out),
+            place => {
+                if let Some(connection) = self.table.get_mut(id) {
+                    connection.held = place;
+                }
+            }
+        }
+    }
+
+    /// Before the frames of a turn, of which there may be `count`.
+    pub(super) fn begin_turn(&mut self, count: usize) {
+        self.acks.begin(count);
+    }
+
+    /// After the frames of a turn: what waits is delivered.
+    pub(super) fn end_turn(&mut self, out: &mut Outgoing<'_>) {
+        out.tcp = true;
+        for place in 0..self.acks.len() {
+            let Some(held) = self.acks.take(place) else {
+                continue;
+            };
+            if let Some(connection) = self.table.get_mut(held.id) {
+                connection.held = None;
+                self.deliver(held.id, held.frame(), &held.segment, out);
+            }
         }
     }
 
@@ -134,6 +174,7 @@ impl Inner {
 
     /// A frame for ARP, ICMP, DHCP or UDP.
     fn common(&mut self, frame: &[u8], out: &mut Outgoing<'_>) {
+        (out.tcp, out.highest) = (false, None);
         let Some(interface) = &mut self.interface else {
             return;
         };

@@ -11,6 +11,7 @@
 //! The work for a packet does not depend on how many connections are open, and an idle connection costs nothing.
 //! Work in one turn is bounded, and between turns others run.
 
+mod acks;
 mod address;
 pub(crate) mod backlog;
 pub(crate) mod buffers;
@@ -33,6 +34,7 @@ pub(crate) use packet::Flow;
 use crate::interface::{InterfaceInfo, Stats};
 use crate::network::Shared;
 use crate::words::Static;
+use acks::Acks;
 use address::Address;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
@@ -68,6 +70,7 @@ struct Inner {
     mtu: usize,
     table: Table,
     waits: TimeWait,
+    acks: Acks,
     /// The sockets that are few, and searched: DHCP and UDP.
     common: SocketSet<'static>,
     /// Whether one of them may have something to send.
@@ -109,6 +112,7 @@ impl Stack {
             mtu: 0,
             table: Table::new(shared.key),
             waits: TimeWait::new(shared.key),
+            acks: Acks::default(),
             common,
             common_is_due: true,
             common_deadline: None,

@@ -32,6 +32,8 @@ pub(crate) struct Segment {
     pub(crate) ack_seq: u32,
     /// Bytes of payload.
     pub(crate) len: u32,
+    /// Whether it acknowledges and nothing else: no payload, no options, no other flag that matters.
+    pub(crate) bare: bool,
 }
 
 impl Segment {
@@ -116,15 +118,19 @@ fn segment(ip: &Ipv4Packet<&[u8]>) -> Option<Segment> {
     reason = "smoltcp keeps sequence numbers as signed numbers of the same bits"
 )]
 fn numbers(tcp: &TcpPacket<&[u8]>, flow: Flow) -> Segment {
+    let (syn, ack, rst, fin) = (tcp.syn(), tcp.ack(), tcp.rst(), tcp.fin());
+    let len = u32::try_from(tcp.payload().len()).unwrap_or(u32::MAX);
+    let is_short = tcp.header_len() == 20 && len == 0;
     Segment {
         flow,
-        syn: tcp.syn(),
-        ack: tcp.ack(),
-        rst: tcp.rst(),
-        fin: tcp.fin(),
+        syn,
+        ack,
+        rst,
+        fin,
         seq: tcp.seq_number().0 as u32,
         ack_seq: tcp.ack_number().0 as u32,
-        len: u32::try_from(tcp.payload().len()).unwrap_or(u32::MAX),
+        len,
+        bare: is_short && ack && !(syn || rst || fin),
     }
 }
 

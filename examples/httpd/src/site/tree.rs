@@ -8,31 +8,38 @@ use xenlet_fs_static::{Entry, File, Tree, Variant};
 use xenlet_http::{Clock, Error, Exchange, Request};
 
 impl Site for &'static Tree {
-    async fn answer<S: Read + Write, C: Clock>(
+    #[allow(
+        clippy::manual_async_fn,
+        reason = "an async fn keeps its arguments twice"
+    )]
+    fn answer<S: Read + Write, C: Clock>(
         &self,
         exchange: Exchange<'_, '_, S, C>,
-    ) -> Result<(), Error<S::Error>> {
+    ) -> impl Future<Output = Result<(), Error<S::Error>>> {
         let request = exchange.request();
-        match self.get(request.path()) {
-            Some(Entry::File(file)) => {
-                let variant = negotiate(&request, file);
-                let page = Representation {
-                    head: variant.head(),
-                    fields: variant.fields(),
-                    validators: variant.validators(),
-                    etag: variant.etag(),
-                    len: variant.body().len() as u64,
-                };
-                send(exchange, page, variant.body()).await
-            }
-            Some(Entry::Redirect(redirect)) => exchange.reply(&[redirect.head()], b"").await,
-            None => match self.not_found() {
-                Some(page) => {
-                    let variant = negotiate(&request, page);
-                    exchange.reply(&[variant.head()], variant.body()).await
+        let entry = self.get(request.path());
+        async move {
+            match entry {
+                Some(Entry::File(file)) => {
+                    let variant = negotiate(&request, file);
+                    let page = Representation {
+                        head: variant.head(),
+                        fields: variant.fields(),
+                        validators: variant.validators(),
+                        etag: variant.etag(),
+                        len: variant.body().len() as u64,
+                    };
+                    send(exchange, page, variant.body()).await
                 }
-                None => missing(exchange).await,
-            },
+                Some(Entry::Redirect(redirect)) => exchange.reply(&[redirect.head()], b"").await,
+                None => match self.not_found() {
+                    Some(page) => {
+                        let variant = negotiate(&request, page);
+                        exchange.reply(&[variant.head()], variant.body()).await
+                    }
+                    None => missing(exchange).await,
+                },
+            }
         }
     }
 
@@ -54,13 +61,13 @@ fn negotiate(request: &Request<'_>, file: &'static File) -> &'static Variant {
 }
 
 impl Body for &'static [u8] {
-    async fn reply<S: Read + Write, C: Clock>(
+    fn reply<S: Read + Write, C: Clock>(
         self,
         exchange: Exchange<'_, '_, S, C>,
         head: &[&[u8]],
         bytes: Range<u64>,
-    ) -> Result<(), Error<S::Error>> {
-        exchange.reply(head, cut(self, &bytes)).await
+    ) -> impl Future<Output = Result<(), Error<S::Error>>> {
+        exchange.reply(head, cut(self, &bytes))
     }
 }
 
