@@ -42,8 +42,8 @@ global_asm!(
     note!(text 10, ""),              // FEATURES: none that need Xen's help
     note!(word 1, "_start"),         // ENTRY
     note!(word 2, "hypercall_page"), // HYPERCALL_PAGE
-    note!(word 3, "0x400000"),       // VIRT_BASE: where pseudo-physical page 0 is mapped
-    note!(word 4, "0x400000"), // PADDR_OFFSET: the image's physical addresses are its virtual ones
+    note!(word 3, "_image_start"),   // VIRT_BASE: where pseudo-physical page 0 is mapped
+    note!(word 4, "_image_start"), // PADDR_OFFSET: the image's physical addresses are its virtual ones
     ".popsection",
 );
 
@@ -108,8 +108,8 @@ extern "C" fn start(info: NonNull<start_info>, builders_stack: usize) -> ! {
     timeline::start(Instant::from_nanos(super::clock::at(entered)));
     super::cpu::start();
     hypercall::stop_periodic_timer();
-    let free = pagetable::protect(builders_stack.next_multiple_of(4096));
-    super::heap::start(free);
+    pagetable::protect();
+    super::heap::start(builders_stack.next_multiple_of(4096));
     timeline::mark("memory");
     crate::console::start();
     crate::xenstore::start();

@@ -141,7 +141,7 @@ pub(super) fn stats() -> Stats {
     let heap = ALLOCATOR.0.lock();
     #[allow(clippy::cast_possible_truncation, reason = "64 bits both")]
     let total = boot::info().nr_pages as usize * 4096;
-    let boot = heap.start - pagetable::VIRT_BASE;
+    let boot = heap.start - pagetable::virt_base();
     let used = heap.used;
     let (text, rodata, data) = pagetable::image();
     Stats {
@@ -149,7 +149,7 @@ pub(super) fn stats() -> Stats {
         boot,
         used,
         free: total.saturating_sub(boot + used),
-        text: text - pagetable::VIRT_BASE,
+        text: text - pagetable::virt_base(),
         rodata: rodata - text,
         data: data - rodata,
     }

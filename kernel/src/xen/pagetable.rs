@@ -1,6 +1,6 @@
 //! Page tables: taking away rights that are not needed, and mapping more memory.
 //!
-//! Page `p` of the guest's own numbering is at `VIRT_BASE + p * 4096`, for all of its memory: the builder maps the
+//! Page `p` of the guest's own numbering is at `virt_base() + p * 4096`, for all of its memory: the builder maps the
 //! first few MiB so, [`map_chunk`] goes on with the rest, 2 MiB at a time, when the heap asks. Entries hold machine
 //! frames; `mfn_list` and Xen's table of the reverse translate. Tables are changed by hypercalls only, and Xen checks
 //! each change. The rule kept here: nothing is both writable and executable.
@@ -9,8 +9,6 @@ use super::{boot, hypercall};
 use crate::addr::{Mfn, PAGE_SIZE, Pfn};
 use xen_sys::mmu_update;
 
-/// Where page 0 is mapped: `VIRT_BASE` of the ELF notes and of `link.ld`.
-pub(super) const VIRT_BASE: usize = 0x40_0000;
 /// Bytes that one table of the lowest level maps.
 pub(super) const CHUNK: usize = 2 << 20;
 /// Where Xen shows the machine-to-physical table (`MACH2PHYS_VIRT_START`).
@@ -28,18 +26,23 @@ const FRAME: u64 = 0x000f_ffff_ffff_f000;
 pub(super) const DATA: u64 = PRESENT | WRITABLE | USER | ACCESSED | DIRTY | NO_EXECUTE;
 const CONSTANT: u64 = PRESENT | USER | ACCESSED | NO_EXECUTE;
 const CODE: u64 = PRESENT | USER | ACCESSED;
-/// A table, in the table above: what it maps has the rights that its own entries leave.
-const TABLE: u64 = PRESENT | WRITABLE | USER | ACCESSED;
+const TABLE: u64 = PRESENT | WRITABLE | USER | ACCESSED | NO_EXECUTE;
 
 unsafe extern "C" {
+    static _image_start: [u8; 0];
     static _text_end: [u8; 0];
     static _rodata_end: [u8; 0];
     static _stack_guard: [u8; 0];
     static _image_end: [u8; 0];
 }
 
+/// Where page 0 is mapped: `VIRT_BASE` of the ELF notes.
+pub(super) fn virt_base() -> usize {
+    (&raw const _image_start).addr()
+}
+
 /// Addresses of the image's parts: where its code, its constants and it itself end. Each begins where the one before
-/// ended, the first at `VIRT_BASE`.
+/// ended, the first at [`virt_base`].
 pub(super) fn image() -> (usize, usize, usize) {
     (
         (&raw const _text_end).addr(),
@@ -50,7 +53,7 @@ pub(super) fn image() -> (usize, usize, usize) {
 
 /// Whether the image's code is at `address`.
 pub(super) fn is_code(address: u64) -> bool {
-    (VIRT_BASE as u64..image().0 as u64).contains(&address)
+    (virt_base() as u64..image().0 as u64).contains(&address)
 }
 
 /// The machine frame of our page `pfn`.
@@ -73,12 +76,12 @@ pub(super) fn address_of(mfn: Mfn) -> usize {
     // SAFETY: Xen maps the table for all frames of the machine, readable for every guest; `mfn` comes from an entry
     // of our own page tables or from start_info.
     let pfn = unsafe { entry.read_volatile() };
-    VIRT_BASE + usize_of(pfn) * PAGE_SIZE
+    virt_base() + usize_of(pfn) * PAGE_SIZE
 }
 
 /// Our page at `address`, in the linear mapping.
 pub(super) fn pfn_of(address: usize) -> Pfn {
-    Pfn((address - VIRT_BASE) / PAGE_SIZE)
+    Pfn((address - virt_base()) / PAGE_SIZE)
 }
 
 const fn usize_of(n: u64) -> usize {
@@ -134,55 +137,70 @@ pub(super) fn mapped_end(from: usize) -> usize {
 }
 
 /// Takes away the rights that the image does not need: code is not writable, the rest is not executable, the page
-/// below the stack is not there. Pages from `free` on become page tables; returns where what is left of them begins.
-///
-/// What is alike for 2 MiB is said once, in the table above. Elsewhere a new table takes the old one's place: Xen checks
-/// its 512 entries in a fraction of the time that it takes to change them one by one.
-pub(super) fn protect(mut free: usize) -> usize {
+/// below the stack is not there. What is alike for 2 MiB is said once, in the table above.
+pub(super) fn protect() {
     let (text_end, rodata_end, _) = image();
     let guard = (&raw const _stack_guard).addr();
-    for chunk in (VIRT_BASE..mapped_end(VIRT_BASE)).step_by(CHUNK) {
-        let end = chunk + CHUNK;
-        let (Ok(above), Ok(table)) = (table_for(chunk, 2), table_for(chunk, 1)) else {
-            panic!("the boot page tables have a hole")
-        };
-        let entry = read_entry(above, index(chunk, 2));
-        let entry = if end <= text_end {
-            entry & !WRITABLE
-        } else if chunk >= text_end && end <= rodata_end {
-            entry & !WRITABLE | NO_EXECUTE
-        } else if chunk >= rodata_end && !(chunk..end).contains(&guard) {
-            entry | NO_EXECUTE
-        } else {
-            let new = free;
-            free += PAGE_SIZE;
-            let entries = core::ptr::with_exposed_provenance_mut::<u64>(new);
-            for i in 0..512 {
-                let (at, entry) = (chunk + i * PAGE_SIZE, read_entry(table, i));
-                let frame = entry & FRAME;
-                let wanted = match at {
-                    _ if entry & PRESENT == 0 || at == guard => 0,
-                    _ if at < text_end => frame | CODE,
-                    _ if at < rodata_end || at == new => frame | CONSTANT,
-                    // The other page tables are read-only already, and stay so.
-                    _ => entry | NO_EXECUTE,
-                };
-                let place = entries.wrapping_add(i);
-                // SAFETY: a page that nobody has used yet, which the caller gives away; it has 512 entries.
-                unsafe { place.write(wanted) };
-            }
-            refused(seal(new)) | TABLE
-        };
-        let ptr = machine_address(above, index(chunk, 2));
-        // SAFETY: this only takes rights away that the image does not use.
-        refused(unsafe { hypercall::mmu_update_batch(&[mmu_update { ptr, val: entry }]) });
+    let table = |level, address| match table_for(address, level) {
+        Ok(table) => table,
+        Err(_) => panic!("the boot page tables have a hole"),
+    };
+    let mut batch = Batch::new();
+    let mut change = |level, address, change: &dyn Fn(u64) -> u64| {
+        let (table, index) = (table(level, address), index(address, level));
+        let entry = read_entry(table, index);
+        batch.push(machine_address(table, index), change(entry));
+    };
+    // `link.ld` lets text end where 2 MiB do. It may begin anywhere: nothing is mapped before it.
+    let first = virt_base() - virt_base() % CHUNK;
+    for at in (first..mapped_end(first)).step_by(CHUNK) {
+        let executable = at < text_end;
+        let constant = at + CHUNK <= rodata_end;
+        change(2, at, &|entry| match (executable, constant) {
+            (true, _) => entry & !WRITABLE,
+            (false, true) => entry & !WRITABLE | NO_EXECUTE,
+            (false, false) => entry | NO_EXECUTE,
+        });
     }
+    // Where constants end, data begin.
+    for at in (text_end.max(rodata_end - rodata_end % CHUNK)..rodata_end).step_by(PAGE_SIZE) {
+        change(1, at, &|entry| entry & !WRITABLE);
+    }
+    change(1, guard, &|_| 0);
+    batch.apply();
     hypercall::flush_tlb();
-    free
 }
 
-fn refused<T>(result: Result<T, hypercall::Refused>) -> T {
-    result.unwrap_or_else(|e| panic!("Xen refuses to protect the image: {e}"))
+/// Entries to change, in as few hypercalls as the stack has room for.
+struct Batch {
+    updates: [mmu_update; 128],
+    count: usize,
+}
+
+impl Batch {
+    const fn new() -> Self {
+        Self {
+            updates: [mmu_update { ptr: 0, val: 0 }; 128],
+            count: 0,
+        }
+    }
+
+    fn push(&mut self, ptr: u64, val: u64) {
+        if self.count == self.updates.len() {
+            self.apply();
+        }
+        self.updates[self.count] = mmu_update { ptr, val };
+        self.count += 1;
+    }
+
+    fn apply(&mut self) {
+        let updates = &self.updates[..self.count];
+        // SAFETY: `protect` only takes rights away that the image does not use.
+        if let Err(e) = unsafe { hypercall::mmu_update_batch(updates) } {
+            panic!("Xen refuses to protect the image: {e}");
+        }
+        self.count = 0;
+    }
 }
 
 /// Takes the right to write the page at `table` away, which is to be a page table, and returns its frame's address.
@@ -237,7 +255,7 @@ fn install(address: usize, level: u32, table: usize) -> Result<(), hypercall::Re
     unsafe {
         hypercall::mmu_update_batch(&[mmu_update {
             ptr,
-            val: frame | TABLE | NO_EXECUTE,
+            val: frame | TABLE,
         }])
     }
 }

@@ -99,7 +99,7 @@ pub(super) fn little_memory(context: &mut Context<'_>) -> Result<()> {
             "{path} differs from its file"
         );
     }
-    serve::crowd(&server.client, 60, 200)?;
+    serve::crowd(&server.client, 60, 60)?;
     server.client.wait_for_answer(BOOT)?;
     ensure!(server.guest.report().is_none(), "it crashed");
     Ok(())

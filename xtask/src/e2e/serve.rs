@@ -223,6 +223,9 @@ pub(super) fn many_connections(context: &mut Context<'_>) -> Result<()> {
     crowd(&context.shared()?.client, 200, 0)
 }
 
+/// What QEMU's forwarding needs from one connection to the next, when nobody waits for answers.
+const PACE: Duration = Duration::from_millis(50);
+
 /// `count` connections are answered one after the other, and then all at once, while `more` are only opened: the guest may
 /// not have room for those.
 pub(super) fn crowd(client: &Client, count: usize, more: usize) -> Result<()> {
@@ -240,7 +243,11 @@ pub(super) fn crowd(client: &Client, count: usize, more: usize) -> Result<()> {
         visit(&mut stream).with_context(|| format!("the first request on connection {number}"))?;
         open.push(stream);
     }
-    let others: Vec<_> = (0..more).map_while(|_| client.connect().ok()).collect();
+    let open_only = |_| {
+        sleep(PACE);
+        client.connect()
+    };
+    let others = (0..more).map(open_only).collect::<Result<Vec<_>>>()?;
     let all_ready = Barrier::new(count);
     let visit_with_the_others = |mut stream: TcpStream| {
         all_ready.wait();
