@@ -83,8 +83,8 @@ fn check(info: &start_info) -> Result<(), &'static str> {
     {
         return Err("start_info: the magic is not that of Xen for a 64-bit PV guest");
     }
-    if info.nr_pages < 1024 {
-        return Err("start_info: fewer than 4 MiB; give the guest memory=4 or more");
+    if info.nr_pages < 768 {
+        return Err("start_info: fewer than 3 MiB; give the guest memory=3 or more");
     }
     if info.shared_info == 0 || !info.shared_info.is_multiple_of(4096) {
         return Err("start_info: the shared info page has no page's address");

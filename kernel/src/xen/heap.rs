@@ -1,7 +1,7 @@
 //! The heap: `rlsf` (TLSF: every operation takes the same short time, however much is allocated) on memory that is mapped
 //! when it is needed.
 //!
-//! It begins behind what the builder made, with what the builder mapped, and grows by 2 MiB towards the end of memory.
+//! It begins behind what the builder made, with what the builder mapped, and grows by 512 KiB towards the end of memory.
 //! So boot touches the same few pages whatever `memory=` is.
 
 use super::{boot, pagetable};
@@ -92,7 +92,7 @@ impl Heap {
         }
     }
 
-    /// Maps 2 MiB more. False when there is no more.
+    /// Maps some more. False when there is no more.
     fn grow(&mut self) -> bool {
         let mut spares = self.spares;
         let mut take = || {
@@ -101,7 +101,7 @@ impl Heap {
                 .find(|spare| **spare != 0)
                 .map(core::mem::take)
         };
-        let mapped = pagetable::map_chunk(self.end, &mut take);
+        let mapped = pagetable::map_more(self.end, &mut take);
         self.spares = spares;
         let Ok(bytes) = mapped else { return false };
         // SAFETY: these bytes follow the heap's, are mapped as data, and nobody else uses them.

@@ -1,7 +1,7 @@
 //! Page tables: taking away rights that are not needed, and mapping more memory.
 //!
 //! Page `p` of the guest's own numbering is at `virt_base() + p * 4096`, for all of its memory: the builder maps the
-//! first few MiB so, [`map_chunk`] goes on with the rest, 2 MiB at a time, when the heap asks. Entries hold machine
+//! first few MiB so, [`map_more`] goes on with the rest, step by step, when the heap asks. Entries hold machine
 //! frames; `mfn_list` and Xen's table of the reverse translate. Tables are changed by hypercalls only, and Xen checks
 //! each change. The rule kept here: nothing is both writable and executable.
 
@@ -10,7 +10,9 @@ use crate::addr::{Mfn, PAGE_SIZE, Pfn};
 use xen_sys::mmu_update;
 
 /// Bytes that one table of the lowest level maps.
-pub(super) const CHUNK: usize = 2 << 20;
+const CHUNK: usize = 2 << 20;
+/// Pages that are mapped at a time: Xen takes a quarter of a millisecond for 2 MiB, more than most of boot.
+const STEP: usize = 128;
 /// Where Xen shows the machine-to-physical table (`MACH2PHYS_VIRT_START`).
 const MACHINE_TO_PHYS: *const u64 = core::ptr::without_provenance(0xffff_8000_0000_0000);
 
@@ -173,14 +175,14 @@ pub(super) fn protect() {
 
 /// Entries to change, in as few hypercalls as the stack has room for.
 struct Batch {
-    updates: [mmu_update; 128],
+    updates: [mmu_update; STEP],
     count: usize,
 }
 
 impl Batch {
     const fn new() -> Self {
         Self {
-            updates: [mmu_update { ptr: 0, val: 0 }; 128],
+            updates: [mmu_update { ptr: 0, val: 0 }; STEP],
             count: 0,
         }
     }
@@ -211,36 +213,48 @@ fn seal(table: usize) -> Result<u64, hypercall::Refused> {
     Ok(frame)
 }
 
-/// Maps the pages from `start` (a multiple of 2 MiB) up to 2 MiB further, or to the end of memory, as data. Takes from
-/// `spare` (zeroed pages of the heap) what tables that needs.
+/// Maps [`STEP`] pages from `start` on as data, or as many as there are up to a multiple of 2 MiB or the end of memory;
+/// returns their bytes. Takes from `spare` (zeroed pages of the heap) what tables that needs.
 ///
 /// # Errors
-/// When Xen refuses; nothing is mapped then.
-pub(super) fn map_chunk(
+/// When Xen refuses, or there is nothing more to map.
+pub(super) fn map_more(
     start: usize,
     spare: &mut dyn FnMut() -> Option<usize>,
 ) -> Result<usize, hypercall::Refused> {
     const NO_TABLE: hypercall::Refused = hypercall::Refused { errno: 12 };
-    let nr_pages = usize_of(boot::info().nr_pages);
     let first = pfn_of(start).0;
-    let count = nr_pages.saturating_sub(first).min(CHUNK / PAGE_SIZE);
-    // In the middle of a table that is there already, a new one would take away what that maps.
-    if count == 0 || !start.is_multiple_of(CHUNK) {
+    let count = usize_of(boot::info().nr_pages)
+        .saturating_sub(first)
+        .min((CHUNK - start % CHUNK) / PAGE_SIZE)
+        .min(STEP);
+    if count == 0 {
         return Err(NO_TABLE);
     }
-    // Missing tables above come first, empty; then the lowest one, with all its entries in place, so that Xen
-    // checks it once.
+    // Missing tables above come first, empty.
     while let Err(level) = table_for(start, 2) {
         install(start, level, spare().ok_or(NO_TABLE)?)?;
     }
-    let table = spare().ok_or(NO_TABLE)?;
-    let entries = core::ptr::with_exposed_provenance_mut::<u64>(table);
-    for i in 0..count {
-        let (entry, place) = (mfn(Pfn(first + i)).0 << 12 | DATA, entries.wrapping_add(i));
-        // SAFETY: `table` is a page of the heap that nobody else uses, and it has 512 entries.
-        unsafe { place.write(entry) };
+    let entry = |i| mfn(Pfn(first + i)).0 << 12 | DATA;
+    if let Ok(table) = table_for(start, 1) {
+        let mut updates = [mmu_update { ptr: 0, val: 0 }; STEP];
+        let place = machine_address(table, index(start, 1));
+        for (i, update) in updates[..count].iter_mut().enumerate() {
+            (update.ptr, update.val) = (place + 8 * i as u64, entry(i));
+        }
+        // SAFETY: adds mappings of pages that nothing is mapped to yet.
+        unsafe { hypercall::mmu_update_batch(&updates[..count]) }?;
+    } else {
+        // A new table has its entries in place before Xen sees it.
+        let table = spare().ok_or(NO_TABLE)?;
+        let entries = core::ptr::with_exposed_provenance_mut::<u64>(table);
+        for i in 0..count {
+            let place = entries.wrapping_add(index(start, 1) + i);
+            // SAFETY: `table` is a page of the heap that nobody else uses, with 512 entries, of which these are the first.
+            unsafe { place.write(entry(i)) };
+        }
+        install(start, 2, table)?;
     }
-    install(start, 2, table)?;
     Ok(count * PAGE_SIZE)
 }
 
