@@ -27,7 +27,6 @@ const FRAME: u64 = 0x000f_ffff_ffff_f000;
 /// A page of data: writable, not executable. (The guest runs in ring 3, so its pages are user pages.)
 pub(super) const DATA: u64 = PRESENT | WRITABLE | USER | ACCESSED | DIRTY | NO_EXECUTE;
 const CONSTANT: u64 = PRESENT | USER | ACCESSED | NO_EXECUTE;
-const CODE: u64 = PRESENT | USER | ACCESSED;
 const TABLE: u64 = PRESENT | WRITABLE | USER | ACCESSED | NO_EXECUTE;
 
 unsafe extern "C" {

@@ -83,13 +83,12 @@ pub(super) fn no_vif(context: &mut Context<'_>) -> Result<()> {
     Ok(())
 }
 
-/// 4 MiB, the least that Xen's tools make a PV guest of, are enough to serve the whole site to many at once; who is too
-/// many waits, and the guest goes on.
+/// 3 MiB are enough to serve the whole site to many at once; who is too many waits, and the guest goes on.
 pub(super) fn little_memory(context: &mut Context<'_>) -> Result<()> {
     let server = context.server(
         1,
         Settings {
-            memory: Some(4),
+            memory: Some(3),
             ..Settings::default()
         },
     )?;
@@ -144,7 +143,7 @@ pub(super) fn idle(context: &mut Context<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The time to boot is the same with 4 MiB and with 2 GiB.
+/// The time to boot is the same with 3 MiB and with 2 GiB.
 ///
 /// Emulation is noisy: the best of some boots is compared, and a difference must be more than noise to count.
 /// Mapping 2 GiB at boot would take a hundred times as long as all of it.
@@ -152,7 +151,7 @@ pub(super) fn boot_time(context: &mut Context<'_>) -> Result<()> {
     const BOOTS: usize = 3;
     let mut best = [u64::MAX; 2];
     for _ in 0..BOOTS {
-        for (best, memory) in best.iter_mut().zip([4, 2048]) {
+        for (best, memory) in best.iter_mut().zip([3, 2048]) {
             let server = context.server(
                 1,
                 Settings {
@@ -173,7 +172,7 @@ pub(super) fn boot_time(context: &mut Context<'_>) -> Result<()> {
     let [little, much] = best;
     ensure!(
         much < little * 3 / 2 + 2000,
-        "boot took {little} µs with 4 MiB and {much} µs with 2 GiB"
+        "boot took {little} µs with 3 MiB and {much} µs with 2 GiB"
     );
     Ok(())
 }

@@ -47,7 +47,7 @@ const TESTS: &[Test] = &[
     ("xl-shutdown", lifecycle::shutdown),
     ("xl-reboot", lifecycle::reboot),
     ("no-vif", boot::no_vif),
-    ("memory-4", boot::little_memory),
+    ("memory-3", boot::little_memory),
     ("boot-time-is-free-of-memory", boot::boot_time),
     ("crash-null", crash::null),
     ("crash-panic", crash::panic),

@@ -29,8 +29,8 @@ type = "pv"
 # where that matters, write the whole path here, or: xl create unikernel.cfg "kernel='$PWD/unikernel.elf'"
 kernel = "unikernel.elf"
 
-# MiB of memory. An image without a large site works in 4, the least that Xen's tools allow; more memory is more
-# connections and larger buffers, and costs no time at boot.
+# MiB of memory. An image without a large site works in 3; more memory is more connections and larger buffers, and
+# costs no time at boot.
 memory = 32
 
 # Virtual processors. A xenlet uses one.
