@@ -13,7 +13,7 @@ pub(crate) struct Sizes {
 
 /// The least that a buffer has, and the most: what the window of a connection whose peer is not far can use.
 const SMALLEST: usize = 1024;
-const LARGEST: usize = 64 * 1024;
+const LARGEST: usize = 128 * 1024;
 
 /// What a connection costs beside its buffers, here and in what an application as `http` keeps for it, in bytes.
 const OTHERWISE: usize = 3584;

@@ -72,8 +72,8 @@ pub(super) fn prepare(xen: &Xen, files: &Files<'_>) -> Result<()> {
         (files.linux.initramfs.clone(), "initramfs"),
         (files.linux.web.clone(), "web"),
     ];
-    copies.extend(files.bench.map(|image| (image.elf(), "xenlet")));
-    copies.extend(files.httpd.map(|image| (image.elf(), "httpd")));
+    copies.extend(files.bench.map(|image| (image.packed(), "xenlet")));
+    copies.extend(files.httpd.map(|image| (image.packed(), "httpd")));
     for (file, name) in &copies {
         fs::copy(file, here.join(name))
             .with_context(|| format!("cannot copy {}", file.display()))?;

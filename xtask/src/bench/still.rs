@@ -39,14 +39,12 @@ pub(super) fn xenlet(image: &Image, site: &Path) -> Result<Size> {
         Ok(report) => report.stored_bytes,
         Err(problems) => bail!("{} can't be embedded: {problems:?}", site.display()),
     };
-    let all = length(&image.elf())?;
-    let bytes = all.checked_sub(content);
-    let bytes = bytes.with_context(|| format!("{all} bytes of image hold {content} of content"))?;
+    let (packed, unpacked) = (length(&image.packed())?, length(&image.elf())?);
     Ok(Size {
-        bytes,
+        bytes: packed,
         note: format!(
-            "image, xenlet: httpd's unikernel.elf has {all} bytes; {content} are content: the page and its compressed \
-             variants as fs-static stores them"
+            "image, xenlet: httpd's unikernel.gz has {packed} bytes, the page in it; unpacked, as unikernel.elf, it has \
+             {unpacked}, of which {content} are content: the page and its compressed variants as fs-static stores them"
         ),
     })
 }

@@ -26,8 +26,8 @@ name = "{name}"
 type = "pv"
 
 # The image, found from the folder in which xl is started. To build the guest anew after `xl reboot`, xl looks from /:
-# where that matters, write the whole path here, or: xl create unikernel.cfg "kernel='$PWD/unikernel.elf'"
-kernel = "unikernel.elf"
+# where that matters, write the whole path here, or: xl create unikernel.cfg "kernel='$PWD/unikernel.gz'"
+kernel = "unikernel.gz"
 
 # MiB of memory. An image without a large site works in 3; more memory is more connections and larger buffers, and
 # costs no time at boot.
@@ -70,7 +70,7 @@ mod tests {
         let text = text("demo", None);
         for line in [
             "name = \"demo\"",
-            "kernel = \"unikernel.elf\"",
+            "kernel = \"unikernel.gz\"",
             "vif = [ 'bridge=xenbr0' ]",
             "vcpus = 1",
         ] {

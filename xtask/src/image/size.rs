@@ -17,9 +17,15 @@ const SMALL: u64 = 2 * 1024;
 /// If the image can't be read.
 pub(crate) fn report(image: &Image) -> Result<String> {
     let stripped = std::fs::metadata(image.elf())?.len();
+    let packed = std::fs::metadata(image.packed())?.len();
     let bytes = std::fs::read(image.debug())?;
     let file = object::File::parse(&*bytes)?;
-    let mut text = format!("{}: {:.1} KiB\n", image.elf().display(), kib(stripped));
+    let mut text = format!(
+        "{}: {:.1} KiB; unpacked, as unikernel.elf: {:.1} KiB\n",
+        image.packed().display(),
+        kib(packed),
+        kib(stripped)
+    );
     text.push_str("  by section\n");
     for section in file.sections().filter(is_loaded) {
         let note = if section.kind() == SectionKind::UninitializedData {

@@ -84,7 +84,7 @@ impl Guest {
         let (here, there) = xen.images();
         let (here, there) = (here.join(&name), format!("{there}/{name}"));
         fs::create_dir_all(&here)?;
-        for file in [image.elf(), image.config()] {
+        for file in [image.packed(), image.config()] {
             let to = here.join(file.file_name().unwrap_or_default());
             fs::copy(&file, &to)
                 .with_context(|| format!("cannot copy {} to {}", file.display(), to.display()))?;
@@ -105,7 +105,7 @@ impl Guest {
             Xen::Local => (there, String::new()),
         };
         // The whole path of the image: after `xl reboot`, xl looks for it from /.
-        let create = format!("xl create unikernel.cfg 'kernel=\"{folder}/unikernel.elf\"'{words}");
+        let create = format!("xl create unikernel.cfg 'kernel=\"{folder}/unikernel.gz\"'{words}");
         // Programs of an emulated dom0 were seen to die of a segmentation fault, rarely and on a busy machine, at no
         // fault of the guest's, xl or what it leaves to watch the guest: once more, then.
         let once_more = format!(
