@@ -264,7 +264,13 @@ fn what_cannot_be_read() {
         return unreadable(&fixture.site(), &fixture.out());
     }
     let program = fixture.folder.path().join("program");
-    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    // By another process: a file that this one has had open for writing, another thread's child may have inherited so,
+    // and then it can't be run.
+    let copied = Command::new("cp")
+        .arg(std::env::current_exe().unwrap())
+        .arg(&program)
+        .status();
+    assert!(copied.unwrap().success());
     fs::set_permissions(fixture.folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let output = Command::new(&program)
         .args(["--exact", "unreadable_as_nobody", "--ignored"])
