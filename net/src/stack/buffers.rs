@@ -11,9 +11,11 @@ pub(crate) struct Sizes {
     pub(crate) tx: usize,
 }
 
-/// The least that a buffer has, and the most: what the window of a connection whose peer is not far can use.
+/// The least that a buffer has, and the most: what the window of a connection whose peer is not far can use. Two of the
+/// largest frames to send, so that one can be filled while the other is acknowledged.
 const SMALLEST: usize = 1024;
-const LARGEST: usize = 128 * 1024;
+const LARGEST_RX: usize = 64 * 1024;
+const LARGEST_TX: usize = 128 * 1024;
 
 /// What a connection costs beside its buffers, here and in what an application as `http` keeps for it, in bytes.
 const OTHERWISE: usize = 3584;
@@ -53,17 +55,18 @@ impl Buffers {
         self.room
     }
 
-    /// What one more gets where there are `open` already; `None` if memory is short.
-    pub(crate) fn next(&self, open: usize) -> Option<Sizes> {
+    /// What one more gets where there are `open` already, and `spare` bytes are kept that can be had; `None` if memory is
+    /// short.
+    pub(crate) fn next(&self, open: usize, spare: usize) -> Option<Sizes> {
         let free = match memory::stats() {
-            Some(stats) => stats.free.checked_sub(RESERVE)?,
+            Some(stats) => (stats.free + spare).checked_sub(RESERVE)?,
             None => usize::MAX,
         };
         let kept = self.room.saturating_sub(open) * (2 * SMALLEST + OTHERWISE);
         let share = free.saturating_sub(kept) / 32;
-        let size = 1 << share.clamp(SMALLEST, LARGEST).ilog2();
+        let size = 1 << share.clamp(SMALLEST, LARGEST_TX).ilog2();
         let sizes = Sizes {
-            rx: self.rx.unwrap_or(size),
+            rx: self.rx.unwrap_or(size.min(LARGEST_RX)),
             tx: self.tx.unwrap_or(size),
         };
         memory::has_room(sizes.rx.saturating_add(sizes.tx) + RESERVE).then_some(sizes)

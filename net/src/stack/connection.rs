@@ -212,6 +212,12 @@ impl Spare {
         Ok(Self { set, handle })
     }
 
+    /// Bytes of its buffers.
+    pub(crate) fn bytes(&self) -> usize {
+        let socket = self.set.get::<Socket<'_>>(self.handle);
+        socket.recv_capacity() + socket.send_capacity()
+    }
+
     /// Whether its buffers have so much, at least.
     fn has(&self, sizes: Sizes) -> bool {
         let socket = self.set.get::<Socket<'_>>(self.handle);

@@ -156,9 +156,10 @@ impl Inner {
     /// # Errors
     /// When memory is short.
     fn new_connection(&mut self, flow: Flow, phase: Phase) -> Result<Connection, OutOfMemory> {
-        let sizes = self.shared.buffers.next(self.table.len()).or_else(|| {
+        let (buffers, open) = (&self.shared.buffers, self.table.len());
+        let sizes = buffers.next(open, self.table.spare_bytes()).or_else(|| {
             self.table.forget_spares();
-            self.shared.buffers.next(self.table.len())
+            buffers.next(open, 0)
         });
         let sizes = sizes.ok_or(OutOfMemory)?;
         Connection::new(flow, phase, sizes, self.table.spare()).map_err(|_| OutOfMemory)

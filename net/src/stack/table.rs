@@ -46,6 +46,8 @@ pub(crate) struct Table {
     len: usize,
     /// Sockets of connections that have ended.
     spares: Vec<Spare>,
+    /// Bytes of their buffers.
+    spare_bytes: usize,
 }
 
 /// Most sockets that are kept for the next connections.
@@ -63,6 +65,7 @@ impl Table {
             queue: (NONE, NONE),
             len: 0,
             spares: Vec::new(),
+            spare_bytes: 0,
         }
     }
 
@@ -177,7 +180,9 @@ impl Table {
             && self.spares.len() < SPARES
             && self.spares.try_reserve(1).is_ok()
         {
-            self.spares.push(connection.into_spare());
+            let spare = connection.into_spare();
+            self.spare_bytes += spare.bytes();
+            self.spares.push(spare);
         }
         slot.generation = slot.generation.wrapping_add(1);
         self.len -= 1;
@@ -190,12 +195,20 @@ impl Table {
 
     /// A socket of a connection that has ended.
     pub(crate) fn spare(&mut self) -> Option<Spare> {
-        self.spares.pop()
+        let spare = self.spares.pop()?;
+        self.spare_bytes -= spare.bytes();
+        Some(spare)
+    }
+
+    /// Bytes of the buffers of all such sockets.
+    pub(crate) fn spare_bytes(&self) -> usize {
+        self.spare_bytes
     }
 
     /// Gives back the memory that is kept for the next connections.
     pub(crate) fn forget_spares(&mut self) {
         self.spares.clear();
+        self.spare_bytes = 0;
     }
 
     /// Puts a connection at the end of the queue, if it is not in it.

@@ -31,6 +31,7 @@ pub(super) fn build() -> Result<Image> {
     };
     fs::create_dir_all(&kept.folder)?;
     for (from, to) in [
+        (built.packed(), kept.packed()),
         (built.elf(), kept.elf()),
         (built.debug(), kept.debug()),
         (built.config(), kept.config()),

@@ -226,7 +226,10 @@ pub(super) fn many_connections(context: &mut Context<'_>) -> Result<()> {
 /// What QEMU's forwarding needs from one connection to the next, when nobody waits for answers.
 const PACE: Duration = Duration::from_millis(50);
 
-/// `count` connections are answered one after the other, and then all at once, while `more` are only opened: the guest may
+/// Who visit at first: all have to be done before the first connection has been idle for too long, on a busy machine too.
+const VISITORS: usize = 8;
+
+/// `count` connections are answered, a few at a time, and then all at once, while `more` are only opened: the guest may
 /// not have room for those.
 pub(super) fn crowd(client: &Client, count: usize, more: usize) -> Result<()> {
     let whole = client.page("/")?.body;
@@ -235,14 +238,30 @@ pub(super) fn crowd(client: &Client, count: usize, more: usize) -> Result<()> {
         ensure!(status == 200, "answered with {status}");
         same("/", &body, &whole)
     };
-    let mut open = Vec::new();
-    for number in 1..=count {
-        let mut stream = client
-            .connect()
-            .with_context(|| format!("connection {number} can't be opened"))?;
-        visit(&mut stream).with_context(|| format!("the first request on connection {number}"))?;
-        open.push(stream);
-    }
+    let first_visit = || {
+        let mut stream = client.connect().context("a connection can't be opened")?;
+        visit(&mut stream).context("the first request on a connection")?;
+        Ok(stream)
+    };
+    let open: Vec<TcpStream> = thread::scope(|scope| {
+        let shares = (0..VISITORS).map(|n| count / VISITORS + usize::from(n < count % VISITORS));
+        let spawn = |share| {
+            scope.spawn(move || {
+                (0..share)
+                    .map(|_| first_visit())
+                    .collect::<Result<Vec<_>>>()
+            })
+        };
+        let visitors: Vec<_> = shares.map(spawn).collect();
+        let join = |visitor: ScopedJoinHandle<'_, Result<Vec<_>>>| {
+            visitor.join().unwrap_or_else(|_| bail!("a panic"))
+        };
+        visitors
+            .into_iter()
+            .map(join)
+            .collect::<Result<Vec<_>>>()
+            .map(|open| open.into_iter().flatten().collect())
+    })?;
     let open_only = |_| {
         sleep(PACE);
         client.connect()
