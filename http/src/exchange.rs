@@ -87,13 +87,7 @@ impl<'c, 's, S: Read + Write, C: Clock> Exchange<'c, 's, S, C> {
         } = self;
         let is_head = request.method == Method::Head;
         async move {
-            turn.progress = Progress::Sending;
-            let len: usize = head.iter().map(|part| part.len()).sum();
-            io.make_room_for(len).await?;
-            for part in head {
-                io.out().extend_from_slice(part);
-            }
-            end_head(io, turn);
+            ready_head(io, turn, head).await?;
             if !is_head {
                 io.write(body).await?;
             }
@@ -113,13 +107,7 @@ impl<'c, 's, S: Read + Write, C: Clock> Exchange<'c, 's, S, C> {
         head: &[&[u8]],
         length: u64,
     ) -> Result<Sender<'c, 's, S, C>, Error<S::Error>> {
-        self.turn.progress = Progress::Sending;
-        let len: usize = head.iter().map(|part| part.len()).sum();
-        self.io.make_room_for(len).await?;
-        for part in head {
-            self.io.out().extend_from_slice(part);
-        }
-        end_head(self.io, self.turn);
+        ready_head(self.io, self.turn, head).await?;
         Ok(Sender {
             rest: self.rest,
             io: self.io,
@@ -241,6 +229,22 @@ fn append_head<E>(
             out.extend_from_slice(part.as_bytes());
         }
     }
+    Ok(())
+}
+
+/// Writes a head that was made before, in parts, and ends it.
+async fn ready_head<S: Read + Write, C: Clock>(
+    io: &mut Io<'_, S, C>,
+    turn: &mut Turn,
+    head: &[&[u8]],
+) -> Result<(), Error<S::Error>> {
+    turn.progress = Progress::Sending;
+    io.make_room_for(head.iter().map(|part| part.len()).sum())
+        .await?;
+    for part in head {
+        io.out().extend_from_slice(part);
+    }
+    end_head(io, turn);
     Ok(())
 }
 

@@ -12,10 +12,10 @@ use embedded_io_async::{Read, Write};
 
 /// What one TCP segment carries on an ordinary Ethernet.
 ///
-/// A head and a small body leave as one segment, pipelined replies share segments, and of a large body only what
+/// A head and a small body leave as one segment, pipelined replies share segments, and of a larger body only what
 /// fills up the head's segment is copied: the rest goes to the stream from where it lies.
 const SEGMENT: usize = 1460;
-/// From here on a body goes to the stream from where it lies: a segment that is not full is less than the copy costs.
+/// From here on all of a body does: a segment that is not full is less than the copy costs.
 const LARGE: usize = 2 * SEGMENT;
 /// What a head that is appended to an almost full segment takes beyond it, as a rule.
 const HEAD_ROOM: usize = 512;
@@ -82,11 +82,11 @@ impl<'s, S: Read + Write, C: Clock> Io<'s, S, C> {
 
     /// Sends `bytes` sooner or later: at the next flush at the latest.
     pub(crate) async fn write(&mut self, mut bytes: &[u8]) -> Result<(), Error<S::Error>> {
-        // Not its capacity: a peer that pipelines could make that grow without end.
         if bytes.len() >= LARGE {
             self.send_out().await?;
             return send(self.server, &mut self.timer, &mut self.stream, bytes).await;
         }
+        // Not its capacity: a peer that pipelines could make that grow without end.
         let room = SEGMENT.saturating_sub(self.out.len());
         if bytes.len() > room {
             let (first, rest) = bytes.split_at(room);
@@ -123,14 +123,16 @@ impl<'s, S: Read + Write, C: Clock> Io<'s, S, C> {
             return Ok(());
         }
         self.send_out().await?;
-        // Who waits has no use for it, and the next to reply has.
-        self.server.spare.set(core::mem::take(&mut self.out));
         self.stream.flush().await.map_err(Error::Stream)
     }
 
     async fn send_out(&mut self) -> Result<(), Error<S::Error>> {
         send(self.server, &mut self.timer, &mut self.stream, &self.out).await?;
         self.out.clear();
+        // Who waits has no use for it, and the next to reply has.
+        if self.out.capacity() > 0 {
+            self.server.spare.set(core::mem::take(&mut self.out));
+        }
         Ok(())
     }
 

@@ -22,16 +22,25 @@ pub(crate) unsafe fn use_avx() {
     AVX.store(true, Ordering::Relaxed);
 }
 
+/// How many of `n` bytes are moved in such rounds.
+#[inline(always)]
+fn wide_part(n: usize) -> usize {
+    if n < WIDE || !AVX.load(Ordering::Relaxed) {
+        return 0;
+    }
+    n & !(WIDE - 1)
+}
+
 /// Copies as many whole 256 bytes of `n` as there are, forwards, and says how many bytes that was.
 ///
 /// # Safety
 /// As for `memmove`, with `dst` below `src` where the two overlap.
 #[inline(always)]
 unsafe fn copy_wide(dst: *mut u8, src: *const u8, n: usize) -> usize {
-    if n < WIDE || !AVX.load(Ordering::Relaxed) {
+    let bytes = wide_part(n);
+    if bytes == 0 {
         return 0;
     }
-    let bytes = n & !(WIDE - 1);
     // SAFETY: within `bytes` bytes on each access, as the caller promises; there are AVX registers; of those only the
     // declared ones change, and upper halves, in which a program that is not compiled for AVX keeps nothing.
     unsafe {
@@ -74,10 +83,10 @@ unsafe fn copy_wide(dst: *mut u8, src: *const u8, n: usize) -> usize {
 /// As for `memset`.
 #[inline(always)]
 unsafe fn fill_wide(dst: *mut u8, word: u64, n: usize) -> usize {
-    if n < WIDE || !AVX.load(Ordering::Relaxed) {
+    let bytes = wide_part(n);
+    if bytes == 0 {
         return 0;
     }
-    let bytes = n & !(WIDE - 1);
     // SAFETY: as for `copy_wide`.
     unsafe {
         asm!(

@@ -93,9 +93,17 @@ impl Sleep {
     pub fn limit<F: Future + Unpin>(
         &mut self,
         duration: Duration,
+        future: F,
+    ) -> impl Future<Output = Result<F::Output, Elapsed>> {
+        self.race(Some(round() + duration), future)
+    }
+
+    /// Waits for `future` or until `deadline`, if that is another than there is.
+    fn race<F: Future + Unpin>(
+        &mut self,
+        mut deadline: Option<Instant>,
         mut future: F,
     ) -> impl Future<Output = Result<F::Output, Elapsed>> {
-        let mut deadline = Some(round() + duration);
         core::future::poll_fn(move |cx| {
             if let Poll::Ready(value) = Pin::new(&mut future).poll(cx) {
                 return Poll::Ready(Ok(value));
@@ -171,13 +179,5 @@ impl core::error::Error for Elapsed {}
 /// # Errors
 /// [`Elapsed`] when the time ran out first. A future that is ready in the same moment wins.
 pub async fn timeout<F: Future>(duration: Duration, future: F) -> Result<F::Output, Elapsed> {
-    let mut sleep = sleep(duration);
-    let mut future = core::pin::pin!(future);
-    core::future::poll_fn(|cx| {
-        if let Poll::Ready(value) = future.as_mut().poll(cx) {
-            return Poll::Ready(Ok(value));
-        }
-        Pin::new(&mut sleep).poll(cx).map(|()| Err(Elapsed))
-    })
-    .await
+    sleep(duration).race(None, core::pin::pin!(future)).await
 }

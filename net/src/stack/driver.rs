@@ -100,7 +100,7 @@ impl Stack {
     fn take_in(&self, nic: &mut Netfront) -> bool {
         let mut inner = self.inner.borrow_mut();
         let mut out = Outgoing::new(nic);
-        inner.begin_turn(FRAMES);
+        inner.acks.begin(FRAMES);
         let mut more = true;
         for _ in 0..FRAMES {
             let Some(frame) = out.receive_frame() else {

@@ -87,11 +87,6 @@ impl Inner {
         }
     }
 
-    /// Before the frames of a turn, of which there may be `count`.
-    pub(super) fn begin_turn(&mut self, count: usize) {
-        self.acks.begin(count);
-    }
-
     /// After the frames of a turn: what waits is delivered.
     pub(super) fn end_turn(&mut self, out: &mut Outgoing<'_>) {
         out.tcp = true;

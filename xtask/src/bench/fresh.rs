@@ -59,21 +59,19 @@ impl Kind {
 }
 
 /// A guest that serves. Another one takes its place.
-pub(super) struct Fresh<'x> {
+pub(super) struct Fresh {
     dom0: Dom0,
     /// How it came to serve: ms, and the processor time that took.
     pub(super) start: Sample,
     pub(super) guest: Guest,
-    // For as long as the Xen is there.
-    _xen: &'x Xen,
 }
 
-impl<'x> Fresh<'x> {
+impl Fresh {
     /// Creates a guest with so much memory, MiB, unpauses it, and waits for its first page.
     ///
     /// # Errors
     /// If it can't be created, or doesn't serve the page, or another one; the error has the end of its console.
-    pub(super) fn create(xen: &'x Xen, kind: Kind, memory: u32) -> Result<Self> {
+    pub(super) fn create(xen: &Xen, kind: Kind, memory: u32) -> Result<Self> {
         let dom0 = xen.dom0();
         let console = xen.console_file(NAME);
         let before = fs::read_to_string(&console).unwrap_or_default().len();
@@ -103,12 +101,7 @@ impl<'x> Fresh<'x> {
         }
         let (start, guest) =
             parse(&done.text).with_context(|| format!("dom0 said:\n{}", done.text))?;
-        Ok(Self {
-            dom0,
-            start,
-            guest,
-            _xen: xen,
-        })
+        Ok(Self { dom0, start, guest })
     }
 
     /// Ends it.
