@@ -15,6 +15,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("xenlet-net", &["xenlet-netfront", "xenlet-kernel"]),
     ("xenlet-http", &["xenlet-net", "xenlet-kernel"]),
     ("xenlet-storage", &["xenlet-blkfront", "xenlet-kernel"]),
+    ("xenlet-tls", &["xenlet-net", "xenlet-kernel"]),
 ];
 
 /// What applications may use: not the drivers, which are `net`'s. An appliance made of another builds on its library.
@@ -23,6 +24,7 @@ const APPLICATIONS_MAY_USE: &[&str] = &[
     "xenlet-kernel",
     "xenlet-net",
     "xenlet-storage",
+    "xenlet-tls",
     "xenlet-http",
     "xenlet-fs-static",
     "xenlet-fs-static-build",

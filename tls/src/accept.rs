@@ -1,0 +1,130 @@
+//! The server's half: handshakes of those who connect.
+
+use crate::gate::Gate;
+use crate::role::Server;
+use crate::session::{Session, Spare};
+use crate::start::{self, StartError};
+use crate::ticket::Tickets;
+use crate::{Error, Identities, TlsStream};
+use alloc::rc::Rc;
+use alloc::sync::Arc;
+use core::cell::RefCell;
+use core::fmt;
+use core::time::Duration;
+use embedded_io_async::{Read, Write};
+use rustls::ServerConfig;
+use rustls::crypto::WebPkiSupportedAlgorithms;
+use rustls::server::UnbufferedServerConnection;
+use xenlet_kernel::time;
+
+/// What a handshake may cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How long it may take, waiting for its turn included.
+    pub handshake_time: Duration,
+    /// How long a message of it may be, in bytes: a chain of certificates is the longest. What is less than a record, 18,437
+    /// bytes, counts as that.
+    pub handshake_bytes: usize,
+    /// How many there may be at once; the others wait for their turn.
+    pub handshakes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            handshake_time: Duration::from_secs(10),
+            handshake_bytes: 20 * 1024,
+            handshakes: 512,
+        }
+    }
+}
+
+/// What is offered to clients.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// What a handshake may cost.
+    pub limits: Limits,
+    /// Application protocols (ALPN), the preferred first. None: whatever the client wants.
+    pub alpn: &'static [&'static str],
+    /// Whether TLS 1.2 is spoken too.
+    pub tls12: bool,
+}
+
+/// Makes encrypted streams of those that clients open. One is for all connections of a service.
+pub struct TlsAcceptor {
+    config: RefCell<Arc<ServerConfig>>,
+    limits: Limits,
+    gate: Gate,
+    spare: Rc<Spare>,
+}
+
+impl fmt::Debug for TlsAcceptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TlsAcceptor")
+    }
+}
+
+impl TlsAcceptor {
+    /// An acceptor that shows `identities`.
+    ///
+    /// # Errors
+    /// Without entropy, or with a clock that is plainly wrong.
+    pub fn new(identities: Identities, options: &Options) -> Result<Self, StartError> {
+        start::check()?;
+        // Nobody's certificate is asked for.
+        let verified = WebPkiSupportedAlgorithms {
+            all: &[],
+            mapping: &[],
+        };
+        let provider = Arc::new(start::provider(verified));
+        let mut config = ServerConfig::builder_with_details(provider, Arc::new(start::Kernel))
+            .with_protocol_versions(start::versions(options.tls12))
+            .map_err(|_| StartError::NoSuites)?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(identities));
+        config.ticketer = Arc::new(Tickets::default());
+        config.alpn_protocols = options
+            .alpn
+            .iter()
+            .map(|name| name.as_bytes().to_vec())
+            .collect();
+        Ok(Self {
+            config: RefCell::new(Arc::new(config)),
+            limits: options.limits,
+            gate: Gate::new(options.limits.handshakes),
+            spare: Rc::default(),
+        })
+    }
+
+    /// Shows other identities from the next handshake on. Connections that there are go on.
+    pub fn replace(&self, identities: Identities) {
+        let mut config = ServerConfig::clone(&self.config.borrow());
+        config.cert_resolver = Arc::new(identities);
+        *self.config.borrow_mut() = Arc::new(config);
+    }
+
+    /// Shakes hands on `stream`, within the limits.
+    ///
+    /// # Errors
+    /// Those of the stream, and what the peer did wrong. The stream is dropped then.
+    pub async fn accept<S: Read + Write>(
+        &self,
+        stream: S,
+    ) -> Result<TlsStream<S>, Error<S::Error>> {
+        let shaken = async {
+            let _place = self.gate.enter().await;
+            crate::buffer::check_memory()?;
+            let config = Arc::clone(&self.config.borrow());
+            let connection =
+                UnbufferedServerConnection::new(config).map_err(|e| Error::from_rustls(&e))?;
+            let session = Session::<Server>::new(connection, self.limits.handshake_bytes);
+            let mut stream = TlsStream::new(stream, session, Rc::clone(&self.spare));
+            stream.handshake().await?;
+            Ok(stream)
+        };
+        match time::timeout(self.limits.handshake_time, shaken).await {
+            Ok(result) => result,
+            Err(_) => Err(Error::TimedOut),
+        }
+    }
+}

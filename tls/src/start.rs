@@ -1,0 +1,110 @@
+//! What must be there before anything is encrypted: entropy, and a clock that can be right.
+
+use core::fmt;
+use core::time::Duration;
+use rustls::crypto::{CryptoProvider, GetRandomFailed, SecureRandom, WebPkiSupportedAlgorithms};
+use rustls::pki_types::UnixTime;
+use rustls::time_provider::TimeProvider;
+use rustls::{SupportedCipherSuite, SupportedProtocolVersion};
+use rustls::{crypto::ring, version};
+use xenlet_kernel::entropy::{self, NoEntropy};
+use xenlet_kernel::time;
+
+/// The first of January 2026: no clock that is right is before it.
+const EARLIEST: Duration = Duration::from_secs(1_767_225_600);
+
+/// Why TLS does not start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartError {
+    /// There is nothing to make keys of.
+    NoEntropy(NoEntropy),
+    /// The host did not say what time it is.
+    NoClock,
+    /// The host's clock is wrong: it says this, since the Unix epoch.
+    WrongClock(Duration),
+    /// There is no cipher for the versions that are asked for.
+    NoSuites,
+    /// No key could be made.
+    NoKey,
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoEntropy(error) => write!(f, "TLS does not start: {error}"),
+            Self::NoClock => {
+                f.write_str("TLS does not start: the host has not said what time it is")
+            }
+            Self::NoKey => f.write_str("TLS does not start: no key could be made"),
+            Self::NoSuites => {
+                f.write_str("TLS does not start: there is no cipher for the versions asked for")
+            }
+            Self::WrongClock(now) => write!(
+                f,
+                "TLS does not start: the host's clock is wrong; it says {} seconds since 1970, which is before 2026",
+                now.as_secs()
+            ),
+        }
+    }
+}
+
+impl core::error::Error for StartError {}
+
+/// The time, if there is all that TLS needs.
+///
+/// # Errors
+/// As [`StartError`] says.
+pub fn check() -> Result<Duration, StartError> {
+    entropy::fill(&mut [0; 32]).map_err(StartError::NoEntropy)?;
+    match time::wall() {
+        None => Err(StartError::NoClock),
+        Some(now) if now < EARLIEST => Err(StartError::WrongClock(now)),
+        Some(now) => Ok(now),
+    }
+}
+
+/// Time and randomness from the kernel.
+#[derive(Debug)]
+pub(crate) struct Kernel;
+
+impl TimeProvider for Kernel {
+    fn current_time(&self) -> Option<UnixTime> {
+        time::wall().map(UnixTime::since_unix_epoch)
+    }
+}
+
+impl SecureRandom for Kernel {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), GetRandomFailed> {
+        entropy::fill(bytes).map_err(|_| GetRandomFailed)
+    }
+}
+
+/// What is on offer: AEAD ciphers with forward secrecy, the cheapest first. `verified` is which signatures of a peer's
+/// certificate are understood.
+pub(crate) fn provider(verified: WebPkiSupportedAlgorithms) -> CryptoProvider {
+    use ring::{cipher_suite as suite, kx_group as group};
+    const SUITES: [SupportedCipherSuite; 9] = [
+        suite::TLS13_AES_128_GCM_SHA256,
+        suite::TLS13_AES_256_GCM_SHA384,
+        suite::TLS13_CHACHA20_POLY1305_SHA256,
+        suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+        suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+        suite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+        suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+        suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+        suite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+    ];
+    CryptoProvider {
+        cipher_suites: SUITES.to_vec(),
+        kx_groups: alloc::vec![group::X25519, group::SECP256R1, group::SECP384R1],
+        signature_verification_algorithms: verified,
+        secure_random: &Kernel,
+        ..ring::default_provider()
+    }
+}
+
+/// TLS 1.3, and 1.2 where it is asked for.
+pub(crate) fn versions(tls12: bool) -> &'static [&'static SupportedProtocolVersion] {
+    const BOTH: &[&SupportedProtocolVersion] = &[&version::TLS13, &version::TLS12];
+    if tls12 { BOTH } else { &BOTH[..1] }
+}
