@@ -35,7 +35,6 @@ pub struct Connection<'s, S, C: Clock> {
     /// How far the search for the next head's end came.
     searched: usize,
     served: u32,
-    turn: Turn,
     /// Whether there will be no further exchange.
     ended: bool,
     /// Whether the peer may still send what nobody will read.
@@ -56,7 +55,6 @@ impl<'s, S: Read + Write, C: Clock> Connection<'s, S, C> {
             head_len: 0,
             searched: 0,
             served: 0,
-            turn: Turn::default(),
             ended: false,
             unread: false,
         }
@@ -194,12 +192,14 @@ impl<'s, S: Read + Write, C: Clock> Connection<'s, S, C> {
 
     /// Whether the exchange before came to its end by the reply, as most do.
     fn has_replied(&self) -> bool {
-        self.turn.progress == Progress::Replied && self.turn.keep_alive && self.io.body.is_done()
+        self.io.turn.progress == Progress::Replied
+            && self.io.turn.keep_alive
+            && self.io.body.is_done()
     }
 
     /// Brings the exchange before to its end. Returns whether another may follow.
     async fn end_exchange(&mut self) -> Result<bool, Error<S::Error>> {
-        if self.turn.progress == Progress::Waiting {
+        if self.io.turn.progress == Progress::Waiting {
             let why = Refusal {
                 status: Status::INTERNAL_SERVER_ERROR,
                 why: "the server did not answer",
@@ -207,8 +207,8 @@ impl<'s, S: Read + Write, C: Clock> Connection<'s, S, C> {
             self.refuse(why).await?;
             return Ok(false);
         }
-        let complete = self.turn.progress == Progress::Replied;
-        if !complete || !self.turn.keep_alive {
+        let complete = self.io.turn.progress == Progress::Replied;
+        if !complete || !self.io.turn.keep_alive {
             self.unread = !self.io.body.is_done() || !self.io.pending.is_empty();
             return Ok(false);
         }
@@ -240,7 +240,7 @@ impl<'s, S: Read + Write, C: Clock> Connection<'s, S, C> {
         self.input.copy_within(start..end, 0);
         self.io.pending = 0..end - start;
         (self.head_len, self.searched) = (0, 0);
-        self.turn.progress = Progress::Waiting;
+        self.io.turn.progress = Progress::Waiting;
     }
 
     /// Makes the input buffer at least `len` bytes long. How long is the peer's choice, so that lack of memory must not
@@ -293,7 +293,7 @@ impl<'s, S: Read + Write, C: Clock> Connection<'s, S, C> {
         self.io.pending.start = head.len;
         self.io.pending = 0..self.io.pending.len();
         self.head_len = head.len;
-        self.turn = Turn {
+        self.io.turn = Turn {
             progress: Progress::Waiting,
             keep_alive: head.keep_alive && self.served < self.io.server.limits.max_requests,
             is_old: head.is_old,
@@ -319,7 +319,6 @@ impl<'s, S: Read + Write, C: Clock> Connection<'s, S, C> {
             request,
             rest,
             io: &mut self.io,
-            turn: &mut self.turn,
         }
     }
 
@@ -327,11 +326,10 @@ impl<'s, S: Read + Write, C: Clock> Connection<'s, S, C> {
     async fn refuse(&mut self, refusal: Refusal) -> Result<(), Error<S::Error>> {
         self.io.server.count(|counters| counters.refused += 1);
         self.unread = true;
-        self.turn.keep_alive = false;
+        self.io.turn.keep_alive = false;
         let is_head = self.input.starts_with(b"HEAD ");
         crate::exchange::reply(
             &mut self.io,
-            &mut self.turn,
             is_head,
             refusal.status,
             &[PLAIN_TEXT],

@@ -44,7 +44,6 @@ pub struct Exchange<'c, 's, S, C: Clock> {
     /// The input buffer behind the head.
     pub(crate) rest: &'c mut [u8],
     pub(crate) io: &'c mut Io<'s, S, C>,
-    pub(crate) turn: &'c mut Turn,
 }
 
 impl<'c, 's, S: Read + Write, C: Clock> Exchange<'c, 's, S, C> {
@@ -62,7 +61,7 @@ impl<'c, 's, S: Read + Write, C: Clock> Exchange<'c, 's, S, C> {
     /// any of them the connection ends with this exchange.
     pub async fn read(&mut self, into: &mut [u8]) -> Result<usize, Error<S::Error>> {
         let result = self.io.read_body(self.rest, into).await;
-        self.turn.keep_alive &= result.is_ok();
+        self.io.turn.keep_alive &= result.is_ok();
         result
     }
 
@@ -82,16 +81,13 @@ impl<'c, 's, S: Read + Write, C: Clock> Exchange<'c, 's, S, C> {
         head: &[&[u8]],
         body: &[u8],
     ) -> impl Future<Output = Result<(), Error<S::Error>>> {
-        let Self {
-            request, io, turn, ..
-        } = self;
-        let is_head = request.method == Method::Head;
+        let (is_head, io) = (self.request.method == Method::Head, self.io);
         async move {
-            ready_head(io, turn, head).await?;
+            ready_head(io, head).await?;
             if !is_head {
                 io.write(body).await?;
             }
-            turn.progress = Progress::Replied;
+            io.turn.progress = Progress::Replied;
             Ok(())
         }
     }
@@ -107,11 +103,10 @@ impl<'c, 's, S: Read + Write, C: Clock> Exchange<'c, 's, S, C> {
         head: &[&[u8]],
         length: u64,
     ) -> Result<Sender<'c, 's, S, C>, Error<S::Error>> {
-        ready_head(self.io, self.turn, head).await?;
+        ready_head(self.io, head).await?;
         Ok(Sender {
             rest: self.rest,
             io: self.io,
-            turn: self.turn,
             left: Some(length),
             chunked: false,
             is_head: self.request.method == Method::Head,
@@ -131,7 +126,7 @@ impl<'c, 's, S: Read + Write, C: Clock> Exchange<'c, 's, S, C> {
         body: &[u8],
     ) -> Result<(), Error<S::Error>> {
         let is_head = self.request.method == Method::Head;
-        reply(self.io, self.turn, is_head, status, fields, &[body]).await
+        reply(self.io, is_head, status, fields, &[body]).await
     }
 
     /// Replies with an error and a line of text for people; the line end is added.
@@ -142,7 +137,7 @@ impl<'c, 's, S: Read + Write, C: Clock> Exchange<'c, 's, S, C> {
     pub async fn refuse(self, status: Status, why: &str) -> Result<(), Error<S::Error>> {
         let is_head = self.request.method == Method::Head;
         let body = [why.as_bytes(), b"\n"];
-        reply(self.io, self.turn, is_head, status, &[PLAIN_TEXT], &body).await
+        reply(self.io, is_head, status, &[PLAIN_TEXT], &body).await
     }
 
     /// Starts a reply whose body comes in pieces: `length` bytes, or, if that is not known, chunked (to HTTP/1.0: up
@@ -159,24 +154,23 @@ impl<'c, 's, S: Read + Write, C: Clock> Exchange<'c, 's, S, C> {
     ) -> Result<Sender<'c, 's, S, C>, Error<S::Error>> {
         self.io.make_room().await?;
         append_head(self.io.out(), status, fields)?;
-        self.turn.progress = Progress::Sending;
+        self.io.turn.progress = Progress::Sending;
         let bodiless = status.is_bodiless();
-        let chunked = length.is_none() && !self.turn.is_old && !bodiless;
+        let chunked = length.is_none() && !self.io.turn.is_old && !bodiless;
         let _ = match length {
             _ if bodiless => Ok(()),
             Some(length) => write!(Text(self.io.out()), "Content-Length: {length}\r\n"),
             None if chunked => Text(self.io.out()).write_str("Transfer-Encoding: chunked\r\n"),
             None => {
-                self.turn.keep_alive = false;
+                self.io.turn.keep_alive = false;
                 Ok(())
             }
         };
-        end_head(self.io, self.turn);
+        end_head(self.io);
         let is_head = self.request.method == Method::Head || bodiless;
         Ok(Sender {
             rest: self.rest,
             io: self.io,
-            turn: self.turn,
             left: length,
             chunked,
             is_head,
@@ -187,7 +181,6 @@ impl<'c, 's, S: Read + Write, C: Clock> Exchange<'c, 's, S, C> {
 /// Sends a whole reply, with the body in parts.
 pub(crate) async fn reply<S: Read + Write, C: Clock>(
     io: &mut Io<'_, S, C>,
-    turn: &mut Turn,
     is_head: bool,
     status: Status,
     fields: &[(&str, &str)],
@@ -195,19 +188,19 @@ pub(crate) async fn reply<S: Read + Write, C: Clock>(
 ) -> Result<(), Error<S::Error>> {
     io.make_room().await?;
     append_head(io.out(), status, fields)?;
-    turn.progress = Progress::Sending;
+    io.turn.progress = Progress::Sending;
     let length: usize = body.iter().map(|part| part.len()).sum();
     if !status.is_bodiless() {
         // Writing to a Vec can't fail.
         let _ = write!(Text(io.out()), "Content-Length: {}\r\n", length);
     }
-    end_head(io, turn);
+    end_head(io);
     if !is_head && !status.is_bodiless() {
         for part in body {
             io.write(part).await?;
         }
     }
-    turn.progress = Progress::Replied;
+    io.turn.progress = Progress::Replied;
     Ok(())
 }
 
@@ -235,24 +228,23 @@ fn append_head<E>(
 /// Writes a head that was made before, in parts, and ends it.
 async fn ready_head<S: Read + Write, C: Clock>(
     io: &mut Io<'_, S, C>,
-    turn: &mut Turn,
     head: &[&[u8]],
 ) -> Result<(), Error<S::Error>> {
-    turn.progress = Progress::Sending;
+    io.turn.progress = Progress::Sending;
     io.make_room_for(head.iter().map(|part| part.len()).sum())
         .await?;
     for part in head {
         io.out().extend_from_slice(part);
     }
-    end_head(io, turn);
+    end_head(io);
     Ok(())
 }
 
 /// Settles whether the connection goes on, and ends the head.
-fn end_head<S: Read + Write, C: Clock>(io: &mut Io<'_, S, C>, turn: &mut Turn) {
-    turn.keep_alive &= !io.server.stop.is_stopping() && io.is_worth_draining();
+fn end_head<S: Read + Write, C: Clock>(io: &mut Io<'_, S, C>) {
+    io.turn.keep_alive &= !io.server.stop.is_stopping() && io.is_worth_draining();
     io.server.append_date(io.out());
-    let connection = match (turn.keep_alive, turn.is_old) {
+    let connection = match (io.turn.keep_alive, io.turn.is_old) {
         (false, _) => "Connection: close\r\n\r\n",
         (true, true) => "Connection: keep-alive\r\n\r\n",
         (true, false) => "\r\n",

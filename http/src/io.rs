@@ -2,6 +2,7 @@
 
 use crate::chunked::Chunked;
 use crate::error::Error;
+use crate::exchange::Turn;
 use crate::head::Framing;
 use crate::server::{Clock, Server};
 use alloc::vec::Vec;
@@ -54,6 +55,8 @@ pub(crate) struct Io<'s, S, C: Clock> {
     /// Where, behind the current head, the input lies that nobody has looked at.
     pub(crate) pending: Range<usize>,
     pub(crate) body: Body,
+    /// How far the current exchange's reply has come.
+    pub(crate) turn: Turn,
     /// Whether the client waits for `100 Continue` before it sends the body.
     pub(crate) expects_continue: bool,
 }
@@ -67,6 +70,7 @@ impl<'s, S: Read + Write, C: Clock> Io<'s, S, C> {
             out: Vec::new(),
             pending: 0..0,
             body: Body::Sized(0),
+            turn: Turn::default(),
             expects_continue: false,
         }
     }

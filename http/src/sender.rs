@@ -1,7 +1,7 @@
 //! A reply's body, sent in pieces.
 
 use crate::error::Error;
-use crate::exchange::{Progress, Turn};
+use crate::exchange::Progress;
 use crate::io::Io;
 use crate::server::Clock;
 use embedded_io_async::{Read, Write};
@@ -11,7 +11,6 @@ use embedded_io_async::{Read, Write};
 pub struct Sender<'c, 's, S, C: Clock> {
     pub(crate) rest: &'c mut [u8],
     pub(crate) io: &'c mut Io<'s, S, C>,
-    pub(crate) turn: &'c mut Turn,
     /// How much of the declared length is to come; `None` if none was declared.
     pub(crate) left: Option<u64>,
     pub(crate) chunked: bool,
@@ -61,7 +60,7 @@ impl<S: Read + Write, C: Clock> Sender<'_, '_, S, C> {
     /// As there.
     pub async fn read(&mut self, into: &mut [u8]) -> Result<usize, Error<S::Error>> {
         let result = self.io.read_body(self.rest, into).await;
-        self.turn.keep_alive &= result.is_ok();
+        self.io.turn.keep_alive &= result.is_ok();
         result
     }
 
@@ -78,7 +77,7 @@ impl<S: Read + Write, C: Clock> Sender<'_, '_, S, C> {
         if self.chunked && !self.is_head {
             self.io.write(b"0\r\n\r\n").await?;
         }
-        self.turn.progress = Progress::Replied;
+        self.io.turn.progress = Progress::Replied;
         Ok(())
     }
 }

@@ -59,20 +59,20 @@ local! {
     static ROUND: Cell<Instant> = Cell::new(Instant(0));
 }
 
-/// When this round of the loop began: what the clock said then. Reading it costs nothing, while a virtual machine's
-/// clock may cost a trap; whatever counts in milliseconds counts from here.
+/// The time as the loop knows it: what the clock said when the loop last woke, or a few rounds ago if it has not slept since.
+/// Reading it costs nothing, while a virtual machine's clock may cost a trap; whatever counts in milliseconds counts
+/// from here.
 pub fn round() -> Instant {
     ROUND.with(Cell::get)
 }
 
-/// Reads the clock for one round of the loop.
-pub(crate) fn begin_round() -> Instant {
+/// Reads the clock for the rounds to come.
+pub(crate) fn read_clock() {
     let now = now();
     ROUND.with(|round| round.set(now));
-    now
 }
 
-/// The wall clock as this round of the loop began: the time since the Unix epoch (UTC), or `None` while the host has not
+/// The wall clock at [`round`]: the time since the Unix epoch (UTC), or `None` while the host has not
 /// said it.
 pub fn wall() -> Option<Duration> {
     platform::wall()

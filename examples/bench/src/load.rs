@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::cell::Cell;
 use core::time::Duration;
 use xenlet_kernel::page::{OutOfPages, Pages};
-use xenlet_kernel::time::{Instant, now};
+use xenlet_kernel::time::{Instant, now, round};
 use xenlet_kernel::{entropy, run};
 use xenlet_storage::{BlockDevice, Geometry, IoError, SECTOR};
 
@@ -159,7 +159,7 @@ async fn work(
     progress: Rc<Progress>,
     mut buffer: Pages,
 ) -> Result<(), IoError> {
-    while now() < progress.end && !progress.stop.get() {
+    while round() < progress.end && !progress.stop.get() {
         let sector = progress.next();
         let (back, result) = if progress.load.operation.write {
             disk.write(sector, buffer).await

@@ -20,13 +20,13 @@ impl<T: Site + 'static> Handler for Pages<T> {
         server: &Server<KernelClock>,
     ) -> impl Future<Output = Result<(), Error<S::Error>>> {
         async move {
-            let request = exchange.request();
-            if !matches!(request.method(), Method::Get | Method::Head) {
+            if !matches!(exchange.request().method(), Method::Get | Method::Head) {
                 let fields = [("Allow", "GET, HEAD"), PLAIN_TEXT];
                 let why = b"Pages here can only be read.\n";
                 return Box::pin(exchange.respond(Status::METHOD_NOT_ALLOWED, &fields, why)).await;
             }
-            match request.path() {
+            let path = exchange.request().path();
+            match path {
                 // In boxes, so that a connection that waits need not have room for them.
                 "/status" => Box::pin(status::page(exchange, server, self.0.facts())).await,
                 "/status.json" => Box::pin(status::json(exchange, server, self.0.facts())).await,

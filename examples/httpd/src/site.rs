@@ -92,9 +92,11 @@ fn send<S: Read + Write, C: Clock>(
     page: Representation<'_>,
     body: impl Body,
 ) -> impl Future<Output = Result<(), Error<S::Error>>> {
+    let request = exchange.request();
+    let precondition = request.precondition(Some(page.etag));
+    let range = request.range(page.etag, page.len);
     async move {
-        let request = exchange.request();
-        match request.precondition(Some(page.etag)) {
+        match precondition {
             Precondition::Passed => {}
             Precondition::NotModified => {
                 let line = Status::NOT_MODIFIED.line().as_bytes();
@@ -105,7 +107,7 @@ fn send<S: Read + Write, C: Clock>(
                 return Box::pin(exchange.refuse(Status::PRECONDITION_FAILED, why)).await;
             }
         }
-        match request.range(page.etag, page.len) {
+        match range {
             ByteRange::Whole => body.reply(exchange, &[page.head], 0..page.len).await,
             ByteRange::Part(part) => {
                 let lines = format!(

@@ -20,6 +20,10 @@ use core::cell::{Cell, RefCell};
 use core::future::Future;
 use core::task::{Context, Poll};
 
+/// How many rounds one reading of the clock lasts for if there is no sleep between them: a chain of a few tasks that wake each
+/// other is the answer to one event, and reading the clock may cost more than one of them.
+const ROUNDS: u32 = 8;
+
 /// What an application's main may return: nothing, or a result whose error is logged and crashes the domain.
 pub trait Termination {
     /// The error's text, if this is one.
@@ -46,10 +50,15 @@ pub(crate) fn run<T: Termination + 'static>(
 ) -> shutdown::Reason {
     spawn(shutdown::serve());
     let mut main = spawn(main);
+    let mut rounds = 0;
     loop {
         #[cfg(not(xenlet = "unix"))]
         crate::event::dispatch();
-        time::expire(time::begin_round());
+        if rounds % ROUNDS == 0 {
+            time::read_clock();
+        }
+        rounds += 1;
+        time::expire(time::round());
         executor::run_ready();
         // The handle is asked on every round instead of being woken: it is one load.
         let mut cx = Context::from_waker(core::task::Waker::noop());
@@ -71,6 +80,8 @@ pub(crate) fn run<T: Termination + 'static>(
         } else if !platform::wait(time::next_deadline()) {
             log::error!("every task waits and nothing can wake one; ending the domain");
             return shutdown::Reason::Crash;
+        } else {
+            rounds = 0;
         }
     }
 }

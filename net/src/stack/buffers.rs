@@ -2,6 +2,8 @@
 //! little to do are fast, and ten thousand have a place.
 
 use crate::{Error, words};
+use alloc::rc::Rc;
+use core::cell::Cell;
 use xenlet_kernel::memory;
 
 /// Bytes of a connection's buffers.
@@ -14,14 +16,21 @@ pub(crate) struct Sizes {
 /// The least that a buffer has, and the most: what the window of a connection whose peer is not far can use. Two of the
 /// largest frames to send, so that one can be filled while the other is acknowledged.
 const SMALLEST: usize = 1024;
-const LARGEST_RX: usize = 64 * 1024;
-const LARGEST_TX: usize = 128 * 1024;
+const LARGEST: usize = 128 * 1024;
 
 /// What a connection costs beside its buffers, here and in what an application as `http` keeps for it, in bytes.
 const OTHERWISE: usize = 3584;
 
-/// Connections that there is room for in any case, where memory allows: their share is not given away as buffers.
-const MANY: usize = 10_500;
+/// Connections that a backlog may count on, whatever the memory.
+const MANY: usize = 20_000;
+
+/// The part of the memory free at first that buffers may take beyond the smallest: a fifth. The rest is for applications,
+/// and for the connections of a guest that has very many.
+const PART: usize = 5;
+
+/// What one connection may take of what is left of that: a sixteenth, so that those which come early get much, and none
+/// of them all.
+const SHARE: usize = 16;
 
 /// Bytes that connections leave for everything else.
 const RESERVE: usize = 256 * 1024;
@@ -34,6 +43,10 @@ pub(crate) struct Buffers {
     tx: Option<usize>,
     /// How many connections there is room for.
     room: usize,
+    /// Bytes that all buffers together may have beyond the smallest.
+    limit: usize,
+    /// Bytes that they have.
+    taken: Rc<Cell<usize>>,
 }
 
 impl Buffers {
@@ -45,9 +58,14 @@ impl Buffers {
         let (rx, tx) = words::sizes()?;
         let each = rx.unwrap_or(SMALLEST) + tx.unwrap_or(SMALLEST) + OTHERWISE;
         let free = memory::stats().map_or(usize::MAX, |stats| stats.free.saturating_sub(RESERVE));
-        // A sixteenth is for connections that come early, which get more than the least.
-        let room = (free / 16 * 15 / each).min(MANY);
-        Ok(Self { rx, tx, room })
+        let limit = free / PART;
+        Ok(Self {
+            rx,
+            tx,
+            room: ((free - limit) / each).min(MANY),
+            limit,
+            taken: Rc::default(),
+        })
     }
 
     /// How many connections there is room for.
@@ -55,20 +73,45 @@ impl Buffers {
         self.room
     }
 
-    /// What one more gets where there are `open` already, and `spare` bytes are kept that can be had; `None` if memory is
-    /// short.
-    pub(crate) fn next(&self, open: usize, spare: usize) -> Option<Sizes> {
+    /// What one more gets where `spare` bytes of buffers are kept that can be had; `None` if memory is short.
+    pub(crate) fn next(&self, spare: usize) -> Option<Sizes> {
         let free = match memory::stats() {
             Some(stats) => (stats.free + spare).checked_sub(RESERVE)?,
             None => usize::MAX,
         };
-        let kept = self.room.saturating_sub(open) * (2 * SMALLEST + OTHERWISE);
-        let share = free.saturating_sub(kept) / 32;
-        let size = 1 << share.clamp(SMALLEST, LARGEST_TX).ilog2();
+        let left = (self.limit + spare).saturating_sub(self.taken.get());
+        let share = left.min(free) / SHARE;
+        let size = 1 << share.clamp(SMALLEST, LARGEST).ilog2();
         let sizes = Sizes {
-            rx: self.rx.unwrap_or(size.min(LARGEST_RX)),
+            rx: self.rx.unwrap_or(size),
             tx: self.tx.unwrap_or(size),
         };
         memory::has_room(sizes.rx.saturating_add(sizes.tx) + RESERVE).then_some(sizes)
+    }
+
+    /// Counts buffers for as long as they are there.
+    pub(crate) fn count(&self, sizes: Sizes) -> Counted {
+        let beyond = sizes
+            .rx
+            .saturating_add(sizes.tx)
+            .saturating_sub(2 * SMALLEST);
+        self.taken.update(|taken| taken.saturating_add(beyond));
+        Counted {
+            beyond,
+            taken: Rc::clone(&self.taken),
+        }
+    }
+}
+
+/// Buffers that are counted.
+#[derive(Debug)]
+pub(crate) struct Counted {
+    beyond: usize,
+    taken: Rc<Cell<usize>>,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.taken.update(|taken| taken.saturating_sub(self.beyond));
     }
 }

@@ -1,7 +1,7 @@
 //! One TCP connection: smoltcp's socket for it, in a set of its own, and what the stack knows beside it.
 
 use super::backlog::Backlog;
-use super::buffers::Sizes;
+use super::buffers::{Buffers, Counted, Sizes};
 use super::packet::{Flow, Segment, is_after};
 use crate::Error;
 use alloc::collections::TryReserveError;
@@ -56,9 +56,7 @@ pub(crate) struct Connection {
     pub(crate) ended: Option<Error>,
     /// What the application asked for.
     pub(crate) timeout: Option<Duration>,
-    /// A set of one socket.
-    pub(crate) set: SocketSet<'static>,
-    handle: SocketHandle,
+    seat: Seat,
     /// The sequence number up to which the receive buffer has room, once the peer's is known. smoltcp forgets for the
     /// moment of the handshake that a SYN's window is not scaled, and would take more than fits.
     edge: Option<u32>,
@@ -72,57 +70,46 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// A connection that has not begun, with buffers of these sizes, or with `spare`, if that has as much.
-    ///
-    /// # Errors
-    /// When there is no memory for it: nothing of it is left then.
-    pub(crate) fn new(
-        flow: Flow,
-        phase: Phase,
-        sizes: Sizes,
-        spare: Option<Spare>,
-    ) -> Result<Self, TryReserveError> {
-        let Spare { mut set, handle } = match spare.filter(|spare| spare.has(sizes)) {
-            Some(spare) => spare,
-            None => Spare::new(sizes)?,
-        };
-        let socket = set.get_mut::<Socket<'_>>(handle);
+    /// A connection that has not begun.
+    pub(crate) fn new(flow: Flow, phase: Phase, mut seat: Seat) -> Self {
+        let socket = seat.socket_mut();
         // What an application writes in one turn is sent together anyway (`egress`), and then at once.
         socket.set_nagle_enabled(false);
         socket.set_timeout(Some(HANDSHAKE));
         socket.set_keep_alive(None);
         // Until something is lost, what is in flight is bounded by the send buffer (see `note_sent`).
         socket.set_congestion_control(CongestionControl::None);
-        Ok(Self {
+        Self {
             flow,
             phase,
             ended: None,
             timeout: None,
-            set,
-            handle,
+            seat,
             edge: None,
             told: false,
             sent: None,
             held: None,
-        })
-    }
-
-    /// Ends it, and leaves its socket to another.
-    pub(crate) fn into_spare(mut self) -> Spare {
-        // Nobody waits for it and nothing of it will be sent: smoltcp forgets the rest when it is used again.
-        self.socket_mut().abort();
-        Spare {
-            set: self.set,
-            handle: self.handle,
         }
     }
 
+    /// Ends it, and leaves its socket to another.
+    pub(crate) fn into_seat(mut self) -> Seat {
+        // Nobody waits for it and nothing of it will be sent: smoltcp forgets the rest when it is used again.
+        self.socket_mut().abort();
+        self.seat
+    }
+
     pub(crate) fn socket(&self) -> &Socket<'static> {
-        self.set.get(self.handle)
+        self.seat.socket()
     }
 
     pub(crate) fn socket_mut(&mut self) -> &mut Socket<'static> {
-        self.set.get_mut(self.handle)
+        self.seat.socket_mut()
+    }
+
+    /// Its socket alone, as smoltcp wants it.
+    pub(crate) fn set_mut(&mut self) -> &mut SocketSet<'static> {
+        &mut self.seat.set
     }
 
     /// Whether a received segment fits in the receive buffer. The first one, a SYN, says where that begins.
@@ -194,34 +181,50 @@ impl Connection {
     }
 }
 
-/// A socket that is no connection's, with its buffers: making them anew is a good part of what a short connection costs.
+/// A socket with its buffers, in a set of its own. Making one anew is a good part of what a short connection costs: that of a
+/// connection that ends is another's.
 #[derive(Debug)]
-pub(crate) struct Spare {
+pub(crate) struct Seat {
     set: SocketSet<'static>,
     handle: SocketHandle,
+    _counted: Counted,
 }
 
-impl Spare {
-    fn new(sizes: Sizes) -> Result<Self, TryReserveError> {
+impl Seat {
+    /// One with buffers of these sizes.
+    ///
+    /// # Errors
+    /// When there is no memory for it: nothing of it is left then.
+    pub(crate) fn new(sizes: Sizes, buffers: &Buffers) -> Result<Self, TryReserveError> {
         let socket = Socket::new(buffer(sizes.rx)?, buffer(sizes.tx)?);
         let mut storage = Vec::new();
         storage.try_reserve_exact(1)?;
         storage.push(SocketStorage::EMPTY);
         let mut set = SocketSet::new(storage);
         let handle = set.add(socket);
-        Ok(Self { set, handle })
+        Ok(Self {
+            set,
+            handle,
+            _counted: buffers.count(sizes),
+        })
+    }
+
+    fn socket(&self) -> &Socket<'static> {
+        self.set.get(self.handle)
+    }
+
+    fn socket_mut(&mut self) -> &mut Socket<'static> {
+        self.set.get_mut(self.handle)
     }
 
     /// Bytes of its buffers.
     pub(crate) fn bytes(&self) -> usize {
-        let socket = self.set.get::<Socket<'_>>(self.handle);
-        socket.recv_capacity() + socket.send_capacity()
+        self.socket().recv_capacity() + self.socket().send_capacity()
     }
 
     /// Whether its buffers have so much, at least.
-    fn has(&self, sizes: Sizes) -> bool {
-        let socket = self.set.get::<Socket<'_>>(self.handle);
-        socket.recv_capacity() >= sizes.rx && socket.send_capacity() >= sizes.tx
+    pub(crate) fn has(&self, sizes: Sizes) -> bool {
+        self.socket().recv_capacity() >= sizes.rx && self.socket().send_capacity() >= sizes.tx
     }
 }
 

@@ -73,7 +73,7 @@ impl Inner {
             let count = out.count;
             out.segment = None;
             out.highest = connection.last_said().map(|(highest, _)| highest);
-            interface.poll_egress(now, out, &mut connection.set);
+            interface.poll_egress(now, out, connection.set_mut());
             if let Some(segment) = &out.segment
                 && connection.note_sent(segment)
             {
@@ -83,7 +83,7 @@ impl Inner {
                 next = Next::NoRoom;
                 break;
             }
-            match interface.poll_at(now, &connection.set) {
+            match interface.poll_at(now, connection.set_mut()) {
                 Some(at) if at <= now && out.count > count => {}
                 Some(at) => {
                     self.table.no_later_than(

@@ -114,7 +114,7 @@ impl Inner {
         let before = connection.socket().state();
         out.highest = connection.last_said().map(|(highest, _)| highest);
         let mut device = Incoming::new(frame, out);
-        interface.poll_ingress_single(now(), &mut device, &mut connection.set);
+        interface.poll_ingress_single(now(), &mut device, connection.set_mut());
         if let Some(said) = out.segment.filter(|said| said.flow == segment.flow) {
             connection.note_sent(&said);
         }

@@ -38,7 +38,7 @@ use acks::Acks;
 use address::Address;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
-use connection::{Connection, Phase};
+use connection::{Connection, Phase, Seat};
 use core::cell::RefCell;
 use smoltcp::iface::{Interface, SocketSet};
 use smoltcp::time::Instant;
@@ -156,13 +156,17 @@ impl Inner {
     /// # Errors
     /// When memory is short.
     fn new_connection(&mut self, flow: Flow, phase: Phase) -> Result<Connection, OutOfMemory> {
-        let (buffers, open) = (&self.shared.buffers, self.table.len());
-        let sizes = buffers.next(open, self.table.spare_bytes()).or_else(|| {
+        let buffers = &self.shared.buffers;
+        let sizes = buffers.next(self.table.spare_bytes()).or_else(|| {
             self.table.forget_spares();
-            buffers.next(open, 0)
+            buffers.next(0)
         });
         let sizes = sizes.ok_or(OutOfMemory)?;
-        Connection::new(flow, phase, sizes, self.table.spare()).map_err(|_| OutOfMemory)
+        let seat = match self.table.spare().filter(|seat| seat.has(sizes)) {
+            Some(seat) => seat,
+            None => Seat::new(sizes, buffers).map_err(|_| OutOfMemory)?,
+        };
+        Ok(Connection::new(flow, phase, seat))
     }
 }
 

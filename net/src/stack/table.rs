@@ -3,7 +3,7 @@
 //! Everything is O(1) however many there are, but for the deadlines (O(log n)). Adding a connection is the one thing that
 //! allocates, and it fails cleanly.
 
-use super::connection::{Connection, Spare};
+use super::connection::{Connection, Seat};
 use super::deadlines::Deadlines;
 use super::hash::Key;
 use super::packet::Flow;
@@ -45,7 +45,7 @@ pub(crate) struct Table {
     queue: (u32, u32),
     len: usize,
     /// Sockets of connections that have ended.
-    spares: Vec<Spare>,
+    spares: Vec<Seat>,
     /// Bytes of their buffers.
     spare_bytes: usize,
 }
@@ -180,7 +180,7 @@ impl Table {
             && self.spares.len() < SPARES
             && self.spares.try_reserve(1).is_ok()
         {
-            let spare = connection.into_spare();
+            let spare = connection.into_seat();
             self.spare_bytes += spare.bytes();
             self.spares.push(spare);
         }
@@ -194,7 +194,7 @@ impl Table {
     }
 
     /// A socket of a connection that has ended.
-    pub(crate) fn spare(&mut self) -> Option<Spare> {
+    pub(crate) fn spare(&mut self) -> Option<Seat> {
         let spare = self.spares.pop()?;
         self.spare_bytes -= spare.bytes();
         Some(spare)

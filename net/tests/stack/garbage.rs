@@ -155,11 +155,12 @@ fn a_peer_that_sends_more_than_there_is_room_for() {
             ack: Some(syn_ack.seq + 1),
             ..Segment::syn(from, to)
         };
-        // What reaches over the buffer's end, then all that is before it.
-        for place in std::iter::once(65_000).chain((0..65_000).step_by(1300)) {
-            let len = if place == 65_000 { 1400 } else { 1300 };
+        // What reaches over the buffer's end (of 128 KiB), then all that is before it.
+        const LAST: usize = 130_000;
+        for place in std::iter::once(LAST).chain((0..LAST).step_by(1300)) {
+            let len = if place == LAST { 1400 } else { 1300 };
             send(&Segment {
-                seq: 1001 + place,
+                seq: 1001 + i32::try_from(place).unwrap(),
                 payload: pattern(len),
                 ..first.clone()
             });

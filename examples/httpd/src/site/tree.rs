@@ -17,28 +17,22 @@ impl Site for &'static Tree {
         exchange: Exchange<'_, '_, S, C>,
     ) -> impl Future<Output = Result<(), Error<S::Error>>> {
         let request = exchange.request();
-        let entry = self.get(request.path());
-        async move {
-            match entry {
-                Some(Entry::File(file)) => {
-                    let variant = negotiate(&request, file);
-                    let page = Representation {
-                        head: variant.head(),
-                        fields: variant.fields(),
-                        validators: variant.validators(),
-                        etag: variant.etag(),
-                        len: variant.body().len() as u64,
-                    };
-                    send(exchange, page, variant.body()).await
+        let found = match self.get(request.path()) {
+            Some(Entry::File(file)) => Found::Page(negotiate(&request, file)),
+            Some(Entry::Redirect(redirect)) => Found::Ready(redirect.head(), b""),
+            None => match self.not_found() {
+                Some(page) => {
+                    let variant = negotiate(&request, page);
+                    Found::Ready(variant.head(), variant.body())
                 }
-                Some(Entry::Redirect(redirect)) => exchange.reply(&[redirect.head()], b"").await,
-                None => match self.not_found() {
-                    Some(page) => {
-                        let variant = negotiate(&request, page);
-                        exchange.reply(&[variant.head()], variant.body()).await
-                    }
-                    None => missing(exchange).await,
-                },
+                None => Found::Nothing,
+            },
+        };
+        async move {
+            match found {
+                Found::Page(variant) => send(exchange, page(variant), variant.body()).await,
+                Found::Ready(head, body) => exchange.reply(&[head], body).await,
+                Found::Nothing => missing(exchange).await,
             }
         }
     }
@@ -51,6 +45,24 @@ impl Site for &'static Tree {
             #[cfg(feature = "disk")]
             cache: None,
         }
+    }
+}
+
+/// What there is at a path.
+enum Found {
+    Page(&'static Variant),
+    /// A head and a body, whatever the client says of conditions and ranges.
+    Ready(&'static [u8], &'static [u8]),
+    Nothing,
+}
+
+fn page(variant: &'static Variant) -> Representation<'static> {
+    Representation {
+        head: variant.head(),
+        fields: variant.fields(),
+        validators: variant.validators(),
+        etag: variant.etag(),
+        len: variant.body().len() as u64,
     }
 }
 
