@@ -95,6 +95,12 @@ impl<'s, S: Read + Write, C: Clock> Connection<'s, S, C> {
         }
     }
 
+    /// The stream, for what is to be done with it when the connection is over. Before that, writing to it or reading from it
+    /// would be in the middle of something.
+    pub fn stream(&mut self) -> &mut S {
+        self.io.stream()
+    }
+
     /// When the connection is over and the stream's owner has closed the sending side: takes in what the peer still
     /// sends, within limits, because closing a TCP connection with unread input resets it, and a reset can
     /// overtake the last reply. Returns at once if there is nothing to fear.

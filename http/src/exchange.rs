@@ -243,7 +243,7 @@ async fn ready_head<S: Read + Write, C: Clock>(
 /// Settles whether the connection goes on, and ends the head.
 fn end_head<S: Read + Write, C: Clock>(io: &mut Io<'_, S, C>) {
     io.turn.keep_alive &= !io.server.stop.is_stopping() && io.is_worth_draining();
-    io.server.append_date(io.out());
+    io.server.append_lines(io.out());
     let connection = match (io.turn.keep_alive, io.turn.is_old) {
         (false, _) => "Connection: close\r\n\r\n",
         (true, true) => "Connection: keep-alive\r\n\r\n",

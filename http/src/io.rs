@@ -75,6 +75,10 @@ impl<'s, S: Read + Write, C: Clock> Io<'s, S, C> {
         }
     }
 
+    pub(crate) fn stream(&mut self) -> &mut S {
+        &mut self.stream
+    }
+
     /// The output buffer, to append a few lines to, after [`make_room`](Self::make_room).
     pub(crate) fn out(&mut self) -> &mut Vec<u8> {
         if self.out.capacity() == 0 {

@@ -80,6 +80,9 @@ pub struct Server<C> {
     counters: Cell<Counters>,
     /// An output buffer that no connection is using.
     pub(crate) spare: Cell<Vec<u8>>,
+    /// Lines that go with every reply.
+    #[cfg(feature = "fields")]
+    fields: Vec<u8>,
 }
 
 impl<C: Clock> Server<C> {
@@ -93,7 +96,30 @@ impl<C: Clock> Server<C> {
             date,
             counters,
             spare: Cell::default(),
+            #[cfg(feature = "fields")]
+            fields: Vec::new(),
         }
+    }
+
+    /// The same, with these fields in every reply.
+    ///
+    /// # Errors
+    ///
+    /// The first field that can't be sent as it is.
+    #[cfg(feature = "fields")]
+    pub fn with_fields<'f>(
+        mut self,
+        fields: &[(&'f str, &'f str)],
+    ) -> Result<Self, (&'f str, &'f str)> {
+        for (name, value) in fields {
+            if !crate::fields::is_sendable(name, value) {
+                return Err((name, value));
+            }
+            for part in [name, ": ", value, "\r\n"] {
+                self.fields.extend_from_slice(part.as_bytes());
+            }
+        }
+        Ok(self)
     }
 
     /// Starts a connection on `stream`. Streams often are references: what is left to do when the connection has
@@ -125,8 +151,10 @@ impl<C: Clock> Server<C> {
         self.counters.set(counters);
     }
 
-    /// Appends the `Date` line if the time is known.
-    pub(crate) fn append_date(&self, out: &mut Vec<u8>) {
+    /// Appends the lines that go with every reply: the `Date` if the time is known.
+    pub(crate) fn append_lines(&self, out: &mut Vec<u8>) {
+        #[cfg(feature = "fields")]
+        out.extend_from_slice(&self.fields);
         if let Some(now) = self.clock.wall() {
             self.date.append(now.as_secs(), out);
         }

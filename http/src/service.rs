@@ -12,7 +12,7 @@ use embedded_io_async::{Read, Write};
 use xenlet_kernel::run::{self, Notify};
 use xenlet_kernel::time::{self, Sleep};
 use xenlet_kernel::{memory, shutdown};
-use xenlet_net::{TcpListener, TcpStream};
+use xenlet_net::{Stream, TcpListener, TcpStream};
 
 /// What a connection costs in the memory of a small guest, as a rule: buffers of both directions and its task. It may
 /// cost more; what keeps the guest alive then is [`RESERVE`].
@@ -56,11 +56,15 @@ pub struct Service<H> {
 impl<H: Handler> Service<H> {
     /// A service without connections. How many it takes depends on the memory that is free now.
     pub fn new(handler: H) -> Rc<Self> {
+        Self::with_server(handler, Server::new(KernelClock, Limits::default()))
+    }
+
+    /// The same, with a server of one's own.
+    pub fn with_server(handler: H, server: Server<KernelClock>) -> Rc<Self> {
         let max_connections = match memory::stats() {
             Some(stats) => (stats.free / 16 * 15 / CONNECTION_BYTES).clamp(64, MOST),
             None => MOST,
         };
-        let server = Server::new(KernelClock, Limits::default());
         Rc::new(Self {
             handler,
             server,
@@ -73,6 +77,16 @@ impl<H: Handler> Service<H> {
     /// Serves until the domain is asked to end; then takes no more connections, and finishes those that are busy
     /// with a request.
     pub async fn serve(self: Rc<Self>, listener: TcpListener) {
+        self.serve_over(listener, async |stream| Some(stream)).await;
+    }
+
+    /// As [`serve`](Self::serve), over the streams that `layer` makes of the network's; one for which it makes none, because
+    /// the peer behaves badly, is over.
+    pub async fn serve_over<T: Stream>(
+        self: Rc<Self>,
+        listener: TcpListener,
+        layer: impl AsyncFn(TcpStream) -> Option<T> + Clone + 'static,
+    ) {
         let mut asked_to_end = pin!(shutdown::requested());
         while let Some(accepted) = unless(asked_to_end.as_mut(), self.accept(&listener)).await {
             let stream = match accepted {
@@ -85,9 +99,11 @@ impl<H: Handler> Service<H> {
                 }
             };
             self.open.update(|open| open + 1);
-            let service = Rc::clone(&self);
+            let (service, layer) = (Rc::clone(&self), layer.clone());
             run::spawn(async move {
-                service.connection(stream).await;
+                if let Some(stream) = layer(stream).await {
+                    service.connection(stream).await;
+                }
                 service.open.update(|open| open - 1);
                 service.ended.notify();
             });
@@ -116,17 +132,17 @@ impl<H: Handler> Service<H> {
         Ok(listener.accept().await?.0)
     }
 
-    async fn connection(&self, stream: TcpStream) {
-        let mut connection = self.server.connection(&stream);
+    async fn connection<T: Stream>(&self, mut stream: T) {
+        let mut connection = self.server.connection(&mut stream);
         if let Err(error) = self.exchanges(&mut connection).await {
             log::debug!(target: "http", "{error}");
             if matches!(error, Error::Stalled) {
                 // Who took nothing for so long will not take the rest: its memory is wanted by others.
-                return stream.abort();
+                return connection.stream().abort();
             }
         }
         // Closing is a courtesy: where it fails the peer is gone.
-        let _ = stream.shutdown_write().await;
+        let _ = connection.stream().close().await;
         connection.linger().await;
     }
 

@@ -1,5 +1,5 @@
 //! The stream traits of `embedded-io-async` for TCP, for a stream and for a reference to it: the two halves may be used
-//! by two tasks at once.
+//! by two tasks at once. And what a service needs besides them.
 
 use crate::Error;
 use crate::sockets::TcpStream;
@@ -47,5 +47,27 @@ impl Write for &TcpStream {
 
     async fn flush(&mut self) -> Result<(), Error> {
         Ok(())
+    }
+}
+
+/// A stream that ends: what a service needs of a connection, be it TCP or something on top of it.
+pub trait Stream: Read + Write {
+    /// Says to the peer that nothing will follow what was written. Reading goes on.
+    ///
+    /// # Errors
+    /// When the connection is gone already.
+    fn close(&mut self) -> impl Future<Output = Result<(), Self::Error>>;
+
+    /// Breaks the connection off, without a word and at once.
+    fn abort(&mut self);
+}
+
+impl Stream for TcpStream {
+    async fn close(&mut self) -> Result<(), Error> {
+        self.shutdown_write().await
+    }
+
+    fn abort(&mut self) {
+        TcpStream::abort(self);
     }
 }
