@@ -9,6 +9,7 @@ use core::future::poll_fn;
 use core::pin::pin;
 use core::task::Poll;
 use embedded_io_async::{ErrorType, Read, Write};
+use xenlet_net::Stream;
 
 /// A connection whose handshake is over. [`TlsAcceptor`](crate::TlsAcceptor) and [`TlsConnector`](crate::TlsConnector)
 /// make them.
@@ -201,5 +202,20 @@ where
     async fn flush(&mut self) -> Result<(), Self::Error> {
         self.send().await?;
         self.stream.flush().await.map_err(Error::Stream)
+    }
+}
+
+impl<S: Stream, R: Role> Stream for TlsStream<S, R>
+where
+    Error<S::Error>: embedded_io_async::Error,
+{
+    async fn close(&mut self) -> Result<(), Self::Error> {
+        let said = TlsStream::close(self).await;
+        let closed = self.stream.close().await.map_err(Error::Stream);
+        said.and(closed)
+    }
+
+    fn abort(&mut self) {
+        self.stream.abort();
     }
 }

@@ -50,6 +50,8 @@ pub struct Config {
     pub no_entropy: bool,
     /// What the wall clock said when the domain started, since the Unix epoch.
     pub wall: Option<Duration>,
+    /// Its boot module, instead of the file that its command line names.
+    pub boot_module: Option<Vec<u8>>,
 }
 
 /// How a hosted domain ended.

@@ -67,6 +67,14 @@ pub(crate) fn random() -> Option<u64> {
     })
 }
 
+/// The test's boot module, or the file that is one.
+pub(crate) fn take_boot_module() -> Result<Option<&'static mut [u8]>, String> {
+    match machine(|m| m.config.borrow_mut().boot_module.take()) {
+        None => crate::boot_module::file::read(),
+        Some(module) => Ok(Some(module.leak())),
+    }
+}
+
 pub(crate) fn memory_stats() -> Option<Stats> {
     None
 }

@@ -69,6 +69,10 @@ pub(crate) fn random() -> Option<u64> {
     getrandom::u64().ok()
 }
 
+pub(crate) fn take_boot_module() -> Result<Option<&'static mut [u8]>, String> {
+    crate::boot_module::file::read()
+}
+
 pub(crate) fn memory_stats() -> Option<Stats> {
     None
 }

@@ -5,6 +5,7 @@ mod clock;
 mod cpu;
 mod heap;
 mod hypercall;
+mod libc;
 mod pagetable;
 mod pvclock;
 mod random;
@@ -19,6 +20,7 @@ use crate::page::{Page, Window};
 use crate::time::{Duration, Instant};
 use crate::{abi, event, shutdown::Reason};
 use alloc::string::String;
+use core::cell::Cell;
 use core::ptr::NonNull;
 
 /// One thread needs no waking.
@@ -43,6 +45,34 @@ pub(crate) fn wall() -> Option<Duration> {
 
 pub(crate) fn random() -> Option<u64> {
     random::random()
+}
+
+/// The module that the builder put between the image and the frame list; once.
+pub(crate) fn take_boot_module() -> Result<Option<&'static mut [u8]>, String> {
+    local! {
+        static TAKEN: Cell<bool> = Cell::new(false);
+    }
+    let info = boot::info();
+    if info.mod_len == 0 || TAKEN.with(|taken| taken.replace(true)) {
+        return Ok(None);
+    }
+    let (start, len) = (info.mod_start, info.mod_len);
+    let end = start.checked_add(len).filter(|end| {
+        // In an order that `link.ld` and the builder have between them, all of it mapped by now.
+        start >= pagetable::image().2 as u64 && *end <= info.mfn_list
+    });
+    let place = end
+        .and(usize::try_from(start).ok())
+        .zip(usize::try_from(len).ok());
+    let Some((start, len)) = place else {
+        return Err(String::from(
+            "start_info: the boot module is not where modules are",
+        ));
+    };
+    let start = core::ptr::with_exposed_provenance_mut(start);
+    // SAFETY: pages behind the image and before the frame list, which the builder mapped for this and nobody else uses;
+    // they are given away once.
+    Ok(Some(unsafe { core::slice::from_raw_parts_mut(start, len) }))
 }
 
 pub(crate) fn memory_stats() -> Option<Stats> {
