@@ -7,6 +7,8 @@
 //! With the feature `disk`, `site=xvda` on the command line has it serve what is on that disk instead, with `cache=4M` of
 //! memory for what was read lately ([`site::disk`]).
 //!
+//! With the feature `tls` it serves by HTTPS, with the key that is its boot module ([`secure`]).
+//!
 //! Further words, besides those of the kernel and the network: `crash=null`, `crash=code`, `crash=data`
 //! and `crash=panic` make it crash a second after its start, for tests of what a crash looks like.
 #![cfg_attr(xenlet = "xen", no_std)]
@@ -16,6 +18,8 @@ extern crate alloc;
 
 mod crash;
 mod pages;
+#[cfg(feature = "tls")]
+mod secure;
 mod site;
 mod status;
 
@@ -59,6 +63,10 @@ pub async fn run() -> Result<(), Error> {
 
 /// Serves `site`, which `what` describes.
 async fn serve(site: impl Site + 'static, what: fmt::Arguments<'_>) -> Result<(), Error> {
+    #[cfg(feature = "tls")]
+    if cmdline::get("tls") != Some("off") {
+        return secure::serve(site, what).await;
+    }
     let listener = TcpListener::bind(PORT).await.map_err(Error::Network)?;
     timeline::mark("listening");
     log::info!(target: "httpd", "serving {what} on port {PORT}");
@@ -74,6 +82,9 @@ pub enum Error {
     /// The command line names a disk, and this program was built without the feature for it.
     #[cfg(not(feature = "disk"))]
     NoDisks,
+    /// There is no key to serve with.
+    #[cfg(feature = "tls")]
+    Tls(alloc::string::String),
     /// The disk that the command line names has no site.
     #[cfg(feature = "disk")]
     Disk(alloc::string::String),
@@ -87,6 +98,8 @@ impl fmt::Display for Error {
             Error::NoDisks => f.write_str(
                 "site= names a disk, and this image knows none: `cargo xtask build --site FILE` builds one that does",
             ),
+            #[cfg(feature = "tls")]
+            Error::Tls(why) => f.write_str(why),
             #[cfg(feature = "disk")]
             Error::Disk(why) => f.write_str(why),
         }

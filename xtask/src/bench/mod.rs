@@ -36,7 +36,7 @@ use self::linux::Linux;
 use self::report::Measured;
 use self::rows::{PAGE_16, What};
 use self::sample::Sample;
-use crate::image::{self, Image};
+use crate::image::{self, Image, With};
 use crate::interrupt;
 use crate::project::Target;
 use crate::rig::Options;
@@ -83,8 +83,8 @@ struct Builds {
 impl Builds {
     fn make(plan: &Plan) -> Result<Self> {
         let page = site::write_page()?;
-        let bench = || image::build(APP, Target::Xen, Some(&site::write()?));
-        let httpd = || image::build(WEB, Target::Xen, Some(&page));
+        let bench = || image::build(APP, Target::Xen, With::site(&site::write()?));
+        let httpd = || image::build(WEB, Target::Xen, With::site(&page));
         Ok(Self {
             bench: plan.any(What::needs_pair).then(bench).transpose()?,
             httpd: plan.any(What::needs_httpd).then(httpd).transpose()?,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use crate::image;
+use crate::image::{self, With};
 use crate::project::Target;
 
 /// `cargo xtask build …`
@@ -14,6 +14,7 @@ use crate::project::Target;
   cargo xtask build --target xen
   cargo xtask build --site ~/my-site     a folder of files becomes a web server
   cargo xtask build --site site.img      one that serves what is on a disk (cargo xtask disk from-folder)
+  cargo xtask build --tls                one that serves by HTTPS, with the key and certificates in tls.pem
   cargo xtask build --target unix        the same program on this machine's sockets")]
 pub(crate) struct Arguments {
     /// What to build for
@@ -25,12 +26,19 @@ pub(crate) struct Arguments {
     /// The folder the application serves, instead of its own site/, or the image of a disk with one
     #[arg(long, value_name = "DIR|IMAGE")]
     site: Option<PathBuf>,
+    /// Serve by HTTPS, with the key that is the guest's boot module
+    #[arg(long)]
+    tls: bool,
 }
 
 /// # Errors
 /// If it doesn't build.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let image = image::build(&arguments.app, arguments.target, arguments.site.as_deref())?;
+    let with = With {
+        site: arguments.site.as_deref(),
+        tls: arguments.tls,
+    };
+    let image = image::build(&arguments.app, arguments.target, with)?;
     if arguments.target == Target::Xen {
         print!("{}", image::report(&image)?);
         println!(

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use super::symbolize::symbolize;
-use crate::image::{self, Image, Site};
+use crate::image::{self, Image, Site, With};
 use crate::interrupt;
 use crate::project::Target;
 use crate::rig::Options;
@@ -39,6 +39,9 @@ pub(crate) struct Arguments {
     /// The folder the application serves, instead of its own site/, or the image of a disk with one, which becomes its first
     #[arg(long, value_name = "DIR|IMAGE")]
     site: Option<PathBuf>,
+    /// Serve by HTTPS, with a key for trying out
+    #[arg(long)]
+    tls: bool,
     /// The port of 127.0.0.1 that leads to the guest's port 80
     #[arg(long, default_value_t = 8080)]
     port: u16,
@@ -73,7 +76,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.target == Target::Xen {
         Xen::check(arguments.on, arguments.yes)?;
     }
-    let image = image::build(&arguments.app, arguments.target, arguments.site.as_deref())?;
+    let with = With {
+        site: arguments.site.as_deref(),
+        tls: arguments.tls,
+    };
+    let image = image::build(&arguments.app, arguments.target, with)?;
     if arguments.target != Target::Xen {
         return run_program(arguments, &image, &disks, extra.as_deref());
     }

@@ -14,7 +14,7 @@ use super::context::{Context, Server};
 use super::http::{Client, LONG};
 use super::queue;
 use crate::commands::disk::{check, from_folder};
-use crate::image::{self, Image};
+use crate::image::{self, Image, With};
 use crate::project::Target;
 use crate::xen::{Disk, Settings, Xen};
 
@@ -24,7 +24,7 @@ const MIB: u64 = 1 << 20;
 pub(super) fn build() -> Result<Image> {
     let site = site()?;
     from_folder::make(&Context::site_folder(), &site.file)?;
-    let built = image::build(APP, Target::Xen, Some(&site.file))?;
+    let built = image::build(APP, Target::Xen, With::site(&site.file))?;
     let kept = Image {
         folder: Context::keep("httpd-disk")?,
         ..built.clone()

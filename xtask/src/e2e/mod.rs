@@ -19,6 +19,7 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 
 use self::context::{Context, Others};
+use crate::image::With;
 use crate::project::Target;
 use crate::rig::Options;
 use crate::ui::{Phase, Seconds};
@@ -99,9 +100,9 @@ pub(crate) fn run(on: On, options: Options, filter: &[String]) -> Result<Outcome
     let phase = Phase::start("building httpd and the queue for Xen");
     let others = Others {
         disk: disk::build()?,
-        queue: image::build(QUEUE, Target::Xen, None)?,
+        queue: image::build(QUEUE, Target::Xen, With::default())?,
     };
-    let image = image::build(APP, Target::Xen, None)?;
+    let image = image::build(APP, Target::Xen, With::default())?;
     phase.done();
     interrupt::watch()?;
     let (xen, new) = Xen::get(on, options)?;

@@ -2,9 +2,17 @@
 
 use std::path::Path;
 
+/// What is said of the boot module of a guest that speaks TLS.
+const TLS: &str = r#"# The key and the certificates for HTTPS, in PEM: the server's private key, its certificate and that certificate's issuers',
+# in one file, found from the folder in which xl is started. They are in no image; the guest wipes what it was given.
+ramdisk = "tls.pem"
+
+"#;
+
 /// The configuration of an application's guest, which serves the site on the disk `site` if there is one; every word is
-/// explained where it stands.
-pub(crate) fn text(name: &str, site: Option<&Path>) -> String {
+/// explained where it stands. With `tls`, the guest has a key.
+pub(crate) fn text(name: &str, site: Option<&Path>, tls: bool) -> String {
+    let tls = if tls { TLS } else { "" };
     let (disk, extra) = match site {
         Some(image) => (
             format!(
@@ -29,7 +37,7 @@ type = "pv"
 # where that matters, write the whole path here, or: xl create unikernel.cfg "kernel='$PWD/unikernel.gz'"
 kernel = "unikernel.gz"
 
-# MiB of memory. An image without a large site works in 3; more memory is more connections and larger buffers, and
+{tls}# MiB of memory. An image without a large site works in 3; more memory is more connections and larger buffers, and
 # costs no time at boot.
 memory = 32
 
@@ -67,7 +75,7 @@ mod tests {
 
     #[test]
     fn it_holds_what_xl_needs() {
-        let text = text("demo", None);
+        let text = text("demo", None, false);
         for line in [
             "name = \"demo\"",
             "kernel = \"unikernel.gz\"",
@@ -79,8 +87,14 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_a_boot_module() {
+        assert!(text("demo", None, true).contains("\nramdisk = \"tls.pem\"\n"));
+        assert!(!text("demo", None, false).contains("ramdisk"));
+    }
+
+    #[test]
     fn a_site_on_a_disk_is_attached_and_named() {
-        let text = text("demo", Some(Path::new("/srv/site.img")));
+        let text = text("demo", Some(Path::new("/srv/site.img")), false);
         for line in [
             "disk = [ 'format=raw,vdev=xvda,access=ro,target=/srv/site.img' ]",
             "extra = \"site=xvda\"",
@@ -92,7 +106,7 @@ mod tests {
     #[test]
     fn every_setting_has_a_comment_above_it_or_shares_one() {
         let mut explained = false;
-        for line in text("demo", None).lines() {
+        for line in text("demo", None, false).lines() {
             match line {
                 "" => explained = false,
                 line if line.starts_with('#') => explained = true,

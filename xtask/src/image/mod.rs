@@ -2,6 +2,7 @@
 
 mod config;
 mod elf;
+mod foreign;
 mod size;
 
 use std::fs;
@@ -66,17 +67,45 @@ impl Image {
     }
 }
 
-/// Builds an application. `site` is for applications that serve one: a folder is embedded, by their build script, which
-/// finds it in `XENLET_SITE`; for the image of a disk they are built with the feature `disk`.
+/// What an application is built with.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct With<'w> {
+    /// For applications that serve one: a folder is embedded, by their build script, which finds it in `XENLET_SITE`; for
+    /// the image of a disk they are built with the feature `disk`.
+    pub(crate) site: Option<&'w Path>,
+    /// The feature `tls`.
+    pub(crate) tls: bool,
+}
+
+impl<'w> With<'w> {
+    /// A site, and nothing else.
+    pub(crate) fn site(site: &'w Path) -> Self {
+        Self {
+            site: Some(site),
+            ..Self::default()
+        }
+    }
+}
+
+/// Builds an application.
 ///
 /// # Errors
 /// If there is no such application or site, or if it doesn't compile or link.
-pub(crate) fn build(name: &str, target: Target, site: Option<&Path>) -> Result<Image> {
+pub(crate) fn build(name: &str, target: Target, with: With<'_>) -> Result<Image> {
     let app = App::find(name)?;
     let mut cargo = project::cargo();
-    cargo.args(["build", "--package", &app.package, "--bin", &app.program]);
+    // The flags behind `--` below are for the program alone.
+    let verb = if target == Target::Xen {
+        "rustc"
+    } else {
+        "build"
+    };
+    cargo.args([verb, "--package", &app.package, "--bin", &app.program]);
     let mut disk = None;
-    match site.map(Site::find).transpose()? {
+    if with.tls {
+        cargo.args(["--features", "tls"]);
+    }
+    match with.site.map(Site::find).transpose()? {
         Some(Site::Folder(folder)) => {
             cargo.env("XENLET_SITE", folder);
         }
@@ -87,6 +116,16 @@ pub(crate) fn build(name: &str, target: Target, site: Option<&Path>) -> Result<I
         None => {}
     }
     let built = configure(&mut cargo, target).join(&app.program);
+    // By features too: a program that is as it was is not linked again.
+    let features = [with.tls.then_some("tls"), disk.as_ref().map(|_| "disk")];
+    let map = built.with_file_name(format!(
+        "{}-{}.map",
+        app.program,
+        features.into_iter().flatten().collect::<String>()
+    ));
+    if target == Target::Xen {
+        cargo.args(["--", "-C", &format!("link-arg=-Wl,-Map={}", map.display())]);
+    }
     sh::show(&mut cargo).with_context(|| format!("{name} does not build for {}", target.name()))?;
     let image = Image::of(name, target);
     fs::create_dir_all(&image.folder)?;
@@ -98,6 +137,7 @@ pub(crate) fn build(name: &str, target: Target, site: Option<&Path>) -> Result<I
     }
     let phase = Phase::start("packing the image");
     fs::copy(&built, image.debug()).with_context(|| format!("cannot copy {}", built.display()))?;
+    foreign::refuse(&fs::read_to_string(&map).with_context(|| format!("no {}", map.display()))?)?;
     check(&fs::read(image.debug())?)
         .with_context(|| format!("{} is no Xen guest", built.display()))?;
     sh::output(
@@ -108,7 +148,10 @@ pub(crate) fn build(name: &str, target: Target, site: Option<&Path>) -> Result<I
     )
     .context("objcopy is of binutils, which every C compiler brings")?;
     pack(&image)?;
-    fs::write(image.config(), config::text(name, disk.as_deref()))?;
+    fs::write(
+        image.config(),
+        config::text(name, disk.as_deref(), with.tls),
+    )?;
     phase.done();
     Ok(image)
 }

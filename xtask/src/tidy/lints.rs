@@ -39,7 +39,7 @@ pub(super) fn formatted(_: &Tree) -> Result<Vec<Violation>> {
 
 pub(super) fn clippy_hosted(_: &Tree) -> Result<Vec<Violation>> {
     let mut cargo = project::cargo();
-    clippy(cargo.args(["clippy", "--workspace", "--all-targets"]))
+    clippy(cargo.args(["clippy", "--workspace", "--all-targets", "--all-features"]))
 }
 
 /// What differs on unix is below the applications: they pull it in.
@@ -53,7 +53,7 @@ pub(super) fn clippy_xen(tree: &Tree) -> Result<Vec<Violation>> {
 
 fn clippy_applications(tree: &Tree, target: Target) -> Result<Vec<Violation>> {
     let mut cargo = project::cargo();
-    cargo.arg("clippy");
+    cargo.args(["clippy", "--all-features"]);
     for package in tree.members().filter(|package| {
         tree.relative(&package["manifest_path"])
             .starts_with("examples")
