@@ -96,20 +96,13 @@ impl Table {
             self.slots.try_reserve(1)?;
             self.deadlines.reserve(self.slots.len() + 1)?;
         }
-        let (slots, key) = (&self.slots, self.key);
-        let hash_of = |&index: &u32| {
-            slots[index as usize]
-                .connection
-                .as_ref()
-                .map_or(0, |c| key.hash(&c.flow))
-        };
         self.flows
-            .try_reserve(1, hash_of)
+            .try_reserve(1, hasher(&self.slots, self.key))
             .map_err(|_| no_memory())?;
-        let hash = key.hash(&connection.flow);
+        let hash = self.key.hash(&connection.flow);
         let index = self.place(connection);
-        // There is room: nothing is hashed again.
-        self.flows.insert_unique(hash, index, |_| 0);
+        self.flows
+            .insert_unique(hash, index, hasher(&self.slots, self.key));
         self.len += 1;
         Ok(self.id(index))
     }
@@ -285,6 +278,14 @@ impl Table {
             index,
             generation: self.slots[index as usize].generation,
         }
+    }
+}
+
+/// One closure for all, so that the image has the code that grows a table once.
+fn hasher(slots: &[Slot], key: Key) -> impl Fn(&u32) -> u64 {
+    move |&index| {
+        let connection = slots[index as usize].connection.as_ref();
+        connection.map_or(0, |connection| key.hash(&connection.flow))
     }
 }
 

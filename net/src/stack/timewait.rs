@@ -63,19 +63,13 @@ impl TimeWait {
         {
             self.remove(&oldest);
         }
-        let key = self.key;
-        let room = self
-            .remains
-            .try_reserve(1, |other| key.hash(&other.flow))
-            .is_ok();
+        let room = self.remains.try_reserve(1, hasher(self.key)).is_ok();
         if !room || self.order.try_reserve(1).is_err() {
             return;
         }
         self.remove(&remains.flow);
-        self.remains
-            .insert_unique(key.hash(&remains.flow), remains, |other| {
-                key.hash(&other.flow)
-            });
+        let hash = self.key.hash(&remains.flow);
+        self.remains.insert_unique(hash, remains, hasher(self.key));
         self.order.push_back((now + TIME, remains.flow));
     }
 
@@ -110,6 +104,11 @@ impl TimeWait {
     pub(super) fn len(&self) -> usize {
         self.remains.len()
     }
+}
+
+/// One closure for all, so that the image has the code that grows a table once.
+fn hasher(key: Key) -> impl Fn(&Remains) -> u64 {
+    move |remains| key.hash(&remains.flow)
 }
 
 impl Remains {
