@@ -1,9 +1,13 @@
 //! What must be there before anything is encrypted: entropy, and a clock that can be right.
 
+use alloc::sync::Arc;
 use core::fmt;
 use core::time::Duration;
-use rustls::crypto::{CryptoProvider, GetRandomFailed, SecureRandom, WebPkiSupportedAlgorithms};
-use rustls::pki_types::UnixTime;
+use rustls::crypto::{
+    CryptoProvider, GetRandomFailed, KeyProvider, SecureRandom, WebPkiSupportedAlgorithms,
+};
+use rustls::pki_types::{PrivateKeyDer, UnixTime};
+use rustls::sign::SigningKey;
 use rustls::time_provider::TimeProvider;
 use rustls::{SupportedCipherSuite, SupportedProtocolVersion};
 use rustls::{crypto::ring, version};
@@ -79,27 +83,33 @@ impl SecureRandom for Kernel {
     }
 }
 
-/// What is on offer: AEAD ciphers with forward secrecy, the cheapest first. `verified` is which signatures of a peer's
-/// certificate are understood.
+impl KeyProvider for Kernel {
+    fn load_private_key(
+        &self,
+        key: PrivateKeyDer<'static>,
+    ) -> Result<Arc<dyn SigningKey>, rustls::Error> {
+        ring::sign::any_supported_type(&key)
+    }
+}
+
+/// What is on offer: AES-GCM with forward secrecy, which processors have instructions for and every client has. `verified`
+/// is which signatures of a peer's certificate are understood.
 pub(crate) fn provider(verified: WebPkiSupportedAlgorithms) -> CryptoProvider {
     use ring::{cipher_suite as suite, kx_group as group};
-    const SUITES: [SupportedCipherSuite; 9] = [
+    const SUITES: [SupportedCipherSuite; 6] = [
         suite::TLS13_AES_128_GCM_SHA256,
         suite::TLS13_AES_256_GCM_SHA384,
-        suite::TLS13_CHACHA20_POLY1305_SHA256,
         suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
         suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
-        suite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
         suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
         suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
-        suite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
     ];
     CryptoProvider {
         cipher_suites: SUITES.to_vec(),
         kx_groups: alloc::vec![group::X25519, group::SECP256R1, group::SECP384R1],
         signature_verification_algorithms: verified,
         secure_random: &Kernel,
-        ..ring::default_provider()
+        key_provider: &Kernel,
     }
 }
 

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod ca;
 mod commands;
 mod e2e;
 mod host;

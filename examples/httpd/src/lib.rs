@@ -28,9 +28,9 @@ pub use pages::Pages;
 pub use site::disk::DiskSite;
 
 use core::fmt;
+#[cfg(not(feature = "tls"))]
 use site::Site;
 use xenlet_fs_static::Tree;
-use xenlet_http::Service;
 use xenlet_kernel::{cmdline, run, timeline};
 use xenlet_net::TcpListener;
 
@@ -61,17 +61,22 @@ pub async fn run() -> Result<(), Error> {
     }
 }
 
+#[cfg(feature = "tls")]
+use secure::serve;
+
 /// Serves `site`, which `what` describes.
+#[cfg(not(feature = "tls"))]
 async fn serve(site: impl Site + 'static, what: fmt::Arguments<'_>) -> Result<(), Error> {
-    #[cfg(feature = "tls")]
-    if cmdline::get("tls") != Some("off") {
-        return secure::serve(site, what).await;
-    }
-    let listener = TcpListener::bind(PORT).await.map_err(Error::Network)?;
-    timeline::mark("listening");
+    let listener = listen(PORT).await?;
     log::info!(target: "httpd", "serving {what} on port {PORT}");
-    Service::new(Pages(site)).serve(listener).await;
+    xenlet_http::Service::new(Pages(site)).serve(listener).await;
     Ok(())
+}
+
+async fn listen(port: u16) -> Result<TcpListener, Error> {
+    let listener = TcpListener::bind(port).await.map_err(Error::Network)?;
+    timeline::mark("listening");
+    Ok(listener)
 }
 
 /// Why there is nothing to serve.

@@ -1,5 +1,6 @@
 //! `cargo xtask run`: builds an application and runs it: on a real Xen, its console shown and its port forwarded.
 
+use std::fs;
 use std::net::Ipv4Addr;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use super::symbolize::symbolize;
+use crate::ca;
 use crate::image::{self, Image, Site, With};
 use crate::interrupt;
 use crate::project::Target;
@@ -25,6 +27,7 @@ use crate::xen::{self, Disk, Guest, On, Settings, Xen};
   cargo xtask run --site ~/my-site --memory 8
   cargo xtask run --site site.img --extra cache=4M
   cargo xtask run --extra 'ip=10.0.2.50/24 gw=10.0.2.2 log=debug'
+  cargo xtask run --tls
   cargo xtask run --app queue --disk data.img
   cargo xtask run --target unix
 
@@ -39,9 +42,12 @@ pub(crate) struct Arguments {
     /// The folder the application serves, instead of its own site/, or the image of a disk with one, which becomes its first
     #[arg(long, value_name = "DIR|IMAGE")]
     site: Option<PathBuf>,
-    /// Serve by HTTPS, with a key for trying out
-    #[arg(long)]
-    tls: bool,
+    /// Serve by HTTPS, with the key and certificates of this file, or with those of a CA made for this run
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    tls: Option<Option<PathBuf>>,
+    /// The port of 127.0.0.1 that leads to the guest's port 443
+    #[arg(long, value_name = "PORT", default_value_t = 8443)]
+    https_port: u16,
     /// The port of 127.0.0.1 that leads to the guest's port 80
     #[arg(long, default_value_t = 8080)]
     port: u16,
@@ -64,6 +70,8 @@ pub(crate) struct Arguments {
 
 /// The port applications listen on.
 const GUEST_PORT: u16 = 80;
+/// The one they listen on for HTTPS.
+const HTTPS_PORT: u16 = 443;
 
 /// The signal of Ctrl-C, by which a program without a handler for it ends.
 const SIGINT: i32 = 2;
@@ -72,17 +80,18 @@ const SIGINT: i32 = 2;
 /// If it doesn't build, the Xen doesn't come up, or the guest crashes.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let (disks, extra) = given(arguments)?;
+    let key = arguments.tls.as_ref().map(key).transpose()?;
     disks.iter().try_for_each(Disk::check)?;
     if arguments.target == Target::Xen {
         Xen::check(arguments.on, arguments.yes)?;
     }
     let with = With {
         site: arguments.site.as_deref(),
-        tls: arguments.tls,
+        tls: arguments.tls.is_some(),
     };
     let image = image::build(&arguments.app, arguments.target, with)?;
     if arguments.target != Target::Xen {
-        return run_program(arguments, &image, &disks, extra.as_deref());
+        return run_program(arguments, &image, &disks, key, extra.as_deref());
     }
     interrupt::watch()?;
     let options = Options {
@@ -96,6 +105,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         memory: arguments.memory,
         extra,
         disks,
+        key,
         ..Settings::default()
     };
     let result = run_guest(arguments, &image, &xen, &settings);
@@ -117,22 +127,54 @@ fn given(arguments: &Arguments) -> Result<(Vec<Disk>, Option<String>)> {
         disks.insert(0, site);
         extra = Some(format!("site=xvda {}", extra.unwrap_or_default()));
     }
+    if arguments.tls.is_some() {
+        let word = format!("https_port={}", arguments.https_port);
+        extra = Some(format!("{word} {}", extra.unwrap_or_default()));
+    }
     Ok((disks, extra))
+}
+
+/// The file with the key and the certificates: the given one, or a new one.
+fn key(given: &Option<PathBuf>) -> Result<PathBuf> {
+    match given {
+        Some(file) => {
+            fs::canonicalize(file).with_context(|| format!("--tls: there is no {}", file.display()))
+        }
+        None => {
+            let made = ca::make()?;
+            println!("a CA for this run: curl --cacert {}", made.ca.display());
+            Ok(made.key)
+        }
+    }
+}
+
+/// Ports of 127.0.0.1, each with the guest's that it leads to and what is spoken there.
+fn ports(arguments: &Arguments) -> Vec<(u16, u16, &'static str)> {
+    let https = (arguments.https_port, HTTPS_PORT, "https");
+    let http = (arguments.port, GUEST_PORT, "http");
+    let https = arguments.tls.as_ref().map(|_| https);
+    https.into_iter().chain([http]).collect()
 }
 
 fn run_program(
     arguments: &Arguments,
     image: &Image,
     disks: &[Disk],
+    key: Option<PathBuf>,
     extra: Option<&str>,
 ) -> Result<()> {
     let mut program = Command::new(image.program());
-    program.arg(format!("forward={GUEST_PORT}:{}", arguments.port));
+    for (host, guest, _) in ports(arguments) {
+        program.arg(format!("forward={guest}:{host}"));
+    }
+    program.args(key.map(|key| format!("module={}", key.display())));
     for (number, disk) in disks.iter().enumerate() {
         program.arg(disk.word(number)?);
     }
     program.args(extra.iter().flat_map(|extra| extra.split_whitespace()));
-    println!("serving http://127.0.0.1:{}/", arguments.port);
+    for (host, _, scheme) in ports(arguments) {
+        println!("serving {scheme}://127.0.0.1:{host}/");
+    }
     // Ctrl-C is the program's, which shares this terminal: here it must only not end us first.
     interrupt::watch()?;
     let mut child = program
@@ -164,7 +206,7 @@ fn run_guest(arguments: &Arguments, image: &Image, xen: &Xen, settings: &Setting
     let mut guest = Guest::create(xen, image, settings)?;
     let mut forward = Forward {
         xen,
-        host: arguments.port,
+        ports: ports(arguments),
         to: None,
     };
     let result = follow(&mut guest, &mut forward);
@@ -221,10 +263,10 @@ fn follow(guest: &mut Guest, forward: &mut Forward<'_>) -> Result<()> {
     }
 }
 
-/// The forward of a port of 127.0.0.1 to the guest, which gets its address only after a while.
+/// The forwards of ports of 127.0.0.1 to the guest, which gets its address only after a while.
 struct Forward<'x> {
     xen: &'x Xen,
-    host: u16,
+    ports: Vec<(u16, u16, &'static str)>,
     to: Option<Ipv4Addr>,
 }
 
@@ -234,14 +276,15 @@ impl Forward<'_> {
             return Ok(());
         }
         self.end()?;
-        let to = format!("{address}:{GUEST_PORT}");
-        match self
-            .xen
-            .forward(self.host, &to)
-            .context("choose another port with --port")?
-        {
-            Some(port) => println!("serving http://127.0.0.1:{port}/"),
-            None => println!("serving http://{address}/"),
+        for (host, guest, scheme) in &self.ports {
+            match self
+                .xen
+                .forward(*host, &format!("{address}:{guest}"))
+                .context("choose another port with --port, or --https-port")?
+            {
+                Some(port) => println!("serving {scheme}://127.0.0.1:{port}/"),
+                None => println!("serving {scheme}://{address}/"),
+            }
         }
         self.to = Some(address);
         Ok(())
@@ -249,7 +292,9 @@ impl Forward<'_> {
 
     fn end(&mut self) -> Result<()> {
         if self.to.take().is_some() {
-            self.xen.unforward(self.host)?;
+            for (host, ..) in &self.ports {
+                self.xen.unforward(*host)?;
+            }
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) no_vif: bool,
     /// Its disks, in order.
     pub(crate) disks: Vec<Disk>,
+    /// The file with its key, which is its boot module.
+    pub(crate) key: Option<PathBuf>,
     /// A crashed guest stays, to be looked at.
     pub(crate) preserve: bool,
 }
@@ -84,8 +87,13 @@ impl Guest {
         let (here, there) = xen.images();
         let (here, there) = (here.join(&name), format!("{there}/{name}"));
         fs::create_dir_all(&here)?;
-        for file in [image.packed(), image.config()] {
-            let to = here.join(file.file_name().unwrap_or_default());
+        let mut files = vec![
+            (image.packed(), "unikernel.gz"),
+            (image.config(), "unikernel.cfg"),
+        ];
+        files.extend(settings.key.clone().map(|key| (key, "tls.pem")));
+        for (file, name) in files {
+            let to = here.join(name);
             fs::copy(&file, &to)
                 .with_context(|| format!("cannot copy {} to {}", file.display(), to.display()))?;
         }
@@ -105,7 +113,12 @@ impl Guest {
             Xen::Local => (there, String::new()),
         };
         // The whole path of the image: after `xl reboot`, xl looks for it from /.
-        let create = format!("xl create unikernel.cfg 'kernel=\"{folder}/unikernel.gz\"'{words}");
+        let key = match settings.key {
+            Some(_) => format!(" 'ramdisk=\"{folder}/tls.pem\"'"),
+            None => String::new(),
+        };
+        let create =
+            format!("xl create unikernel.cfg 'kernel=\"{folder}/unikernel.gz\"'{key}{words}");
         // Programs of an emulated dom0 were seen to die of a segmentation fault, rarely and on a busy machine, at no
         // fault of the guest's, xl or what it leaves to watch the guest: once more, then.
         let once_more = format!(
