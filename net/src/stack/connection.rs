@@ -8,7 +8,7 @@ use alloc::collections::TryReserveError;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use smoltcp::iface::{SocketHandle, SocketSet, SocketStorage};
-use smoltcp::socket::tcp::{CongestionControl, Socket, SocketBuffer};
+use smoltcp::socket::tcp::{CongestionControl, Socket, SocketBuffer, State};
 use smoltcp::time::{Duration, Instant};
 use xenlet_kernel::memory;
 
@@ -122,6 +122,21 @@ impl Connection {
         self.told || self.edge.is_none_or(|edge| !is_after(segment.end(), edge))
     }
 
+    /// Whether a segment says what is known: that all was acknowledged but our FIN. smoltcp takes three of them for a loss,
+    /// and then finds no data to send again and no timer that would send the FIN.
+    pub(crate) fn is_known(&self, segment: &Segment) -> bool {
+        let is_empty = segment.len == 0 && !(segment.syn || segment.rst || segment.fin);
+        is_empty
+            && self.socket().send_queue() == 0
+            && matches!(
+                self.socket().state(),
+                State::FinWait1 | State::Closing | State::LastAck
+            )
+            && self
+                .sent
+                .is_some_and(|(highest, _)| is_after(highest, segment.ack_seq))
+    }
+
     /// The application has taken `count` bytes: there is room for as many more.
     pub(crate) fn taken(&mut self, count: usize) {
         if let Some(edge) = &mut self.edge {
@@ -166,7 +181,6 @@ impl Connection {
     pub(crate) fn set_timer(&mut self) {
         let (timeout, phase_is_early) = (self.timeout, matches!(self.phase, Phase::HalfOpen(_)));
         let socket = self.socket_mut();
-        use smoltcp::socket::tcp::State;
         let timer = match socket.state() {
             State::SynSent | State::SynReceived => Some(HANDSHAKE),
             _ if phase_is_early => Some(HANDSHAKE),

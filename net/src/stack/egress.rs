@@ -69,6 +69,13 @@ impl Inner {
         connection.set_timer();
         let mut next = Next::More;
         for _ in 0..BURST {
+            // Before smoltcp is asked: it takes a segment that duplicate acknowledgements tell of for sent again although
+            // there was no room for it, and no timer runs then that would send it another time.
+            if !out.has_room() {
+                out.starved = true;
+                next = Next::NoRoom;
+                break;
+            }
             self.stats.polls += 1;
             let count = out.count;
             out.segment = None;
@@ -78,10 +85,6 @@ impl Inner {
                 && connection.note_sent(segment)
             {
                 self.stats.retransmissions += 1;
-            }
-            if out.starved {
-                next = Next::NoRoom;
-                break;
             }
             match interface.poll_at(now, connection.set_mut()) {
                 Some(at) if at <= now && out.count > count => {}

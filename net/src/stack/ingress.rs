@@ -107,7 +107,7 @@ impl Inner {
         else {
             return;
         };
-        if !connection.fits(segment) {
+        if !connection.fits(segment) || connection.is_known(segment) {
             self.stats.ignored += 1;
             return;
         }

@@ -10,6 +10,7 @@
 mod addresses;
 mod crowd;
 mod datagrams;
+mod duplicates;
 mod faults;
 mod frames;
 mod garbage;
