@@ -24,9 +24,9 @@ const OTHERWISE: usize = 3584;
 /// Connections that a backlog may count on, whatever the memory.
 const MANY: usize = 20_000;
 
-/// The part of the memory free at first that buffers may take beyond the smallest: a fifth. The rest is for applications,
+/// The part of the memory free at first that buffers may take beyond the smallest: a twelfth. The rest is for applications,
 /// and for the connections of a guest that has very many.
-const PART: usize = 5;
+const PART: usize = 12;
 
 /// What one connection may take of what is left of that: a sixteenth, so that those which come early get much, and none
 /// of them all.
