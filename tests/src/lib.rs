@@ -6,11 +6,12 @@
 
 use embedded_io_async::{Read, Write};
 use std::cell::RefCell;
+use std::fmt::Debug;
 use std::rc::Rc;
 use xenlet_kernel::hosted::{self, Config, Ended, store};
 use xenlet_kernel::run::{Termination, spawn};
 use xenlet_kernel::time::Duration;
-use xenlet_net::hosted::{Peer, PeerStream};
+use xenlet_net::hosted::Peer;
 
 /// Runs `application` with this command line, and `client` beside it on a peer that gives addresses by DHCP. When the
 /// client is done, the toolstack asks for `poweroff`.
@@ -97,7 +98,7 @@ impl Answer {
 ///
 /// # Panics
 /// If the stream ends within it, or it is not HTTP.
-pub async fn answer(stream: &mut PeerStream, has_body: bool) -> Answer {
+pub async fn answer<S: Read<Error: Debug>>(stream: &mut S, has_body: bool) -> Answer {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];

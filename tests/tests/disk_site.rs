@@ -55,7 +55,9 @@ fn serve(config: Config, line: &str, client: impl AsyncFnOnce(Peer) + Send + 'st
         drop(vbd);
         result
     };
-    run(line, application, client).1.console
+    run(&format!("{line} tls=off"), application, client)
+        .1
+        .console
 }
 
 #[test]

@@ -15,6 +15,16 @@ use xenlet_net::hosted::{Faults, Faulty, Peer};
 use xenlet_netfront::hosted as netfront;
 use xenlet_tests::{answer, get, run, shut_down};
 
+/// The command line of a guest that speaks no TLS, which it is built with.
+const CLEAR: &str = "tls=off";
+
+fn clear() -> Config {
+    Config {
+        command_line: CLEAR.into(),
+        ..Config::default()
+    }
+}
+
 /// The files of the site, with the paths they are served under.
 fn site() -> Vec<(String, Vec<u8>)> {
     fn walk(dir: &Path, path: &str, files: &mut Vec<(String, Vec<u8>)>) {
@@ -37,7 +47,7 @@ fn site() -> Vec<(String, Vec<u8>)> {
 
 #[test]
 fn every_file_byte_for_byte() {
-    let (_, ended) = run("", xenlet_httpd::run, async |peer| {
+    let (_, ended) = run(CLEAR, xenlet_httpd::run, async |peer| {
         for (path, bytes) in site() {
             let served = get(&peer, &path, "").await;
             assert_eq!((served.status, served.body == bytes), (200, true), "{path}");
@@ -52,7 +62,7 @@ fn every_file_byte_for_byte() {
 
 #[test]
 fn one_connection_many_requests_one_after_the_other_and_all_at_once() {
-    run("", xenlet_httpd::run, async |peer| {
+    run(CLEAR, xenlet_httpd::run, async |peer| {
         let mut stream = peer.connect(80).await.unwrap();
         let request = "GET / HTTP/1.1\r\nHost: guest\r\n\r\n";
         stream.write_all(request.as_bytes()).await.unwrap();
@@ -73,7 +83,7 @@ fn one_connection_many_requests_one_after_the_other_and_all_at_once() {
 
 #[test]
 fn conditions_and_ranges() {
-    run("", xenlet_httpd::run, async |peer| {
+    run(CLEAR, xenlet_httpd::run, async |peer| {
         let whole = get(&peer, "/style.css", "").await;
         let tag = whole.field("ETag").unwrap().to_owned();
         assert!(whole.field("Date").is_some());
@@ -94,7 +104,7 @@ fn conditions_and_ranges() {
 
 #[test]
 fn a_request_a_byte_at_a_time() {
-    run("", xenlet_httpd::run, async |peer| {
+    run(CLEAR, xenlet_httpd::run, async |peer| {
         let mut stream = peer.connect(80).await.unwrap();
         for byte in b"GET /boot/ HTTP/1.1\r\nHost: guest\r\nConnection: close\r\n\r\n" {
             stream.write_all(&[*byte]).await.unwrap();
@@ -106,7 +116,7 @@ fn a_request_a_byte_at_a_time() {
 
 #[test]
 fn two_hundred_connections_at_once_and_memory_comes_back() {
-    run("", xenlet_httpd::run, async |peer| {
+    run(CLEAR, xenlet_httpd::run, async |peer| {
         let peer = Rc::new(peer);
         // The first crowd makes the interface post all its receive pages; the second must leave things as they were.
         crowd(&peer).await;
@@ -141,7 +151,7 @@ async fn crowd(peer: &Rc<Peer>) {
 #[test]
 fn a_lossy_wire_costs_time_and_nothing_else() {
     for seed in 0..5 {
-        let ended = hosted::run(Config::default(), async move || {
+        let ended = hosted::run(clear(), async move || {
             let peer = Peer::new();
             let faults = Faults {
                 lost: 30,
@@ -170,7 +180,7 @@ fn a_lossy_wire_costs_time_and_nothing_else() {
 
 #[test]
 fn asked_to_end_it_finishes_what_it_began_and_takes_nothing_new() {
-    let (_, ended) = run("", xenlet_httpd::run, async |peer| {
+    let (_, ended) = run(CLEAR, xenlet_httpd::run, async |peer| {
         let mut idle = peer.connect(80).await.unwrap();
         let mut busy = peer.connect(80).await.unwrap();
         busy.write_all(b"GET / HTTP/1.1\r\nHost: guest\r\n")
@@ -199,7 +209,7 @@ fn asked_to_end_it_finishes_what_it_began_and_takes_nothing_new() {
 
 #[test]
 fn without_a_network_it_idles_and_ends_when_asked() {
-    let ended = hosted::run(Config::default(), async || {
+    let ended = hosted::run(clear(), async || {
         spawn(async {
             sleep(Duration::from_secs(3600)).await;
             shut_down("poweroff");
@@ -215,7 +225,7 @@ fn without_a_network_it_idles_and_ends_when_asked() {
 
 #[test]
 fn the_status_page_is_of_this_very_guest() {
-    run("", xenlet_httpd::run, async |peer| {
+    run(CLEAR, xenlet_httpd::run, async |peer| {
         let status = get(&peer, "/status.json", "").await;
         let text = String::from_utf8(status.body).unwrap();
         assert!(
@@ -236,7 +246,7 @@ mod anything {
         /// Whatever bytes a client sends, in whatever pieces, the next client is served.
         #[test]
         fn a_client_may_send(pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..400), 1..6)) {
-            run("", xenlet_httpd::run, async move |peer| {
+            run(CLEAR, xenlet_httpd::run, async move |peer| {
                 let mut stream = peer.connect(80).await.unwrap();
                 for piece in pieces {
                     // The guest may have had enough already.
@@ -253,7 +263,7 @@ mod anything {
         /// Whatever frames are on the wire, the next client is served.
         #[test]
         fn a_wire_may_carry(frames in prop::collection::vec(prop::collection::vec(any::<u8>(), 14..200), 1..20)) {
-            run("", xenlet_httpd::run, async move |peer| {
+            run(CLEAR, xenlet_httpd::run, async move |peer| {
                 assert_eq!(get(&peer, "/", "").await.status, 200);
                 for frame in frames {
                     peer.inject(&frame);

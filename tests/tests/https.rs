@@ -1,0 +1,274 @@
+//! The web server appliance by HTTPS, whole, on the hosted backend: real ring bytes below, TLS in the middle, HTTP on top.
+#![cfg(not(any(xenlet = "xen", xenlet = "unix")))]
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "a test that fails says so by panicking")]
+
+use embedded_io_async::{Read, Write};
+use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+use std::rc::Rc;
+use xenlet_httpd::SITE;
+use xenlet_kernel::hosted::{self, Config, Ended};
+use xenlet_kernel::run::spawn;
+use xenlet_kernel::shutdown::Reason;
+use xenlet_kernel::time::{Duration, sleep};
+use xenlet_net::hosted::{Peer, PeerStream};
+use xenlet_tests::{Answer, answer, get, shut_down};
+use xenlet_tls::{Client, Roots, TlsConnector, TlsStream};
+
+/// In October 2026.
+const NOW: Duration = Duration::from_secs(1_792_000_000);
+
+/// A key and a certificate by it for `guest.test`, which is its own issuer, in PEM; valid in these years.
+fn key(years: (i32, i32)) -> (String, String) {
+    let mut params = CertificateParams::new(vec!["guest.test".into()]).unwrap();
+    params.not_before = date_time_ymd(years.0, 1, 1);
+    params.not_after = date_time_ymd(years.1, 1, 1);
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap().pem();
+    (key.serialize_pem(), certificate)
+}
+
+fn config(line: &str, module: Option<String>) -> Config {
+    Config {
+        command_line: line.into(),
+        wall: Some(NOW),
+        boot_module: module.map(String::into_bytes),
+        ..Config::default()
+    }
+}
+
+/// Runs httpd with this command line and a key, and `client` beside it.
+fn run(line: &str, client: impl AsyncFnOnce(Browser) + Send + 'static) -> Ended<()> {
+    let (key, certificate) = key((2026, 2027));
+    let config = config(line, Some(key.clone() + &certificate));
+    let ended = hosted::run(config, async move || {
+        let peer = Peer::attach_default();
+        let roots = Roots::from_pem(certificate.as_bytes()).unwrap();
+        let connector = TlsConnector::new(&roots, &["http/1.1"], false).unwrap();
+        spawn(async move {
+            client(Browser { peer, connector }).await;
+            shut_down("poweroff");
+        });
+        xenlet_httpd::run().await.map_err(|e| e.to_string())
+    });
+    assert_eq!(ended.value, Some(Ok(())), "{}", ended.console);
+    for line in key.lines() {
+        assert!(!ended.console.contains(line), "the key is on the console");
+    }
+    Ended {
+        reason: ended.reason,
+        value: Some(()),
+        console: ended.console,
+    }
+}
+
+/// The client on the other machine.
+struct Browser {
+    peer: Peer,
+    connector: TlsConnector,
+}
+
+impl Browser {
+    async fn connect(&self) -> TlsStream<PeerStream, Client> {
+        let stream = self.peer.connect(443).await.unwrap();
+        self.connector.connect("guest.test", stream).await.unwrap()
+    }
+
+    /// Asks on a connection of its own.
+    async fn get(&self, path: &str) -> Answer {
+        let mut stream = self.connect().await;
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: guest.test\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let answer = answer(&mut stream, true).await;
+        assert_eq!(
+            stream.read(&mut [0]).await,
+            Ok(0),
+            "the guest says that it closes"
+        );
+        answer
+    }
+}
+
+#[test]
+fn every_file_byte_for_byte_and_port_80_leads_there() {
+    let ended = run("hsts=1000", async |browser| {
+        for file in SITE.files() {
+            let served = browser.get(file.path()).await;
+            assert!(served.body == file.identity().body(), "{}", file.path());
+            let hsts = served.field("Strict-Transport-Security");
+            assert_eq!(hsts, Some("max-age=1000"));
+        }
+        let there = get(&browser.peer, "/a%20%3f/?x=%41", "").await;
+        assert_eq!(there.status, 308);
+        assert_eq!(
+            there.field("Location"),
+            Some("https://guest/a%20%3F/?x=%41")
+        );
+        assert_eq!(there.field("Strict-Transport-Security"), None);
+    });
+    assert_eq!(ended.reason, Reason::Poweroff);
+    assert!(
+        ended.console.contains("HTTPS: guest.test until 2027-01-01"),
+        "{}",
+        ended.console
+    );
+}
+
+#[test]
+fn one_connection_many_requests_and_sessions_that_are_resumed() {
+    run("", async |browser| {
+        let request = "GET /style.css HTTP/1.1\r\nHost: guest.test\r\n\r\n";
+        for round in 0..3 {
+            let mut stream = browser.connect().await;
+            assert_eq!(stream.is_resumed(), round > 0);
+            assert_eq!(stream.alpn(), Some(&b"http/1.1"[..]));
+            for _ in 0..10 {
+                stream.write_all(request.as_bytes()).await.unwrap();
+                assert_eq!(answer(&mut stream, true).await.status, 200);
+            }
+            stream
+                .write_all(request.repeat(10).as_bytes())
+                .await
+                .unwrap();
+            for _ in 0..10 {
+                assert_eq!(answer(&mut stream, true).await.status, 200);
+            }
+            stream.close().await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn without_a_good_key_nothing_is_served() {
+    let (good, certificate) = key((2026, 2027));
+    let (other, _) = key((2026, 2027));
+    let (old, old_certificate) = key((2020, 2021));
+    for (line, module, why) in [
+        ("", None, "there is no key: name a file"),
+        (
+            "",
+            Some(String::new()),
+            "the boot module (ramdisk = \"…\" in the guest's configuration): it is empty",
+        ),
+        ("", Some(good.clone()), "there is no certificate in it"),
+        ("", Some(certificate.clone()), "there is no key in it"),
+        (
+            "",
+            Some(other + &certificate),
+            "belongs to none of the keys",
+        ),
+        (
+            "",
+            Some(old + &old_certificate),
+            "the certificate expired on 2021-01-01",
+        ),
+        (
+            "tls=on",
+            Some(good.clone() + &certificate),
+            "tls=on: it is off or selfsigned",
+        ),
+        ("hsts=ever", Some(good + &certificate), "hsts=ever"),
+    ] {
+        let ended = hosted::run(config(line, module), async || {
+            let _peer = Peer::attach_default();
+            xenlet_httpd::run().await.map_err(|e| e.to_string())
+        });
+        let error = ended.value.unwrap().unwrap_err();
+        assert!(error.contains(why), "{error}");
+        assert!(!ended.console.contains("serving"), "{}", ended.console);
+    }
+    let config = Config {
+        no_entropy: true,
+        ..config("tls=selfsigned", None)
+    };
+    let ended = hosted::run(config, async || {
+        xenlet_httpd::run().await.map_err(|e| e.to_string())
+    });
+    let error = ended.value.unwrap().unwrap_err();
+    assert!(error.contains("TLS does not start: no entropy"), "{error}");
+}
+
+#[test]
+fn what_is_no_tls_concerns_nobody_else() {
+    let ended = run("", async |browser| {
+        let mut plain = browser.peer.connect(443).await.unwrap();
+        plain
+            .write_all(b"GET / HTTP/1.1\r\nHost: guest\r\n\r\n")
+            .await
+            .unwrap();
+        let mut alert = [0; 7];
+        plain.read_exact(&mut alert).await.unwrap();
+        assert_eq!(alert[0], 21);
+        assert_eq!(plain.read(&mut [0]).await, Ok(0));
+        // Nothing at all, for longer than a handshake may take.
+        let mut silent = browser.peer.connect(443).await.unwrap();
+        sleep(Duration::from_secs(11)).await;
+        assert_eq!(silent.read(&mut [0]).await, Ok(0));
+        assert_eq!(browser.get("/").await.status, 200);
+    });
+    assert!(
+        ended.console.contains("may not be TLS"),
+        "{}",
+        ended.console
+    );
+    assert!(ended.console.contains("took too long"), "{}", ended.console);
+}
+
+#[test]
+fn asked_to_end_it_finishes_what_it_began() {
+    run("", async |browser| {
+        let mut busy = browser.connect().await;
+        let mut idle = browser.connect().await;
+        busy.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+        sleep(Duration::from_secs(1)).await;
+        shut_down("poweroff");
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(
+            idle.read(&mut [0]).await,
+            Ok(0),
+            "an idle connection is closed, and says so"
+        );
+        busy.write_all(b"Host: guest.test\r\n\r\n").await.unwrap();
+        assert_eq!(answer(&mut busy, true).await.status, 200);
+        assert_eq!(busy.read(&mut [0]).await, Ok(0));
+    });
+}
+
+#[test]
+fn five_hundred_handshakes_at_once() {
+    run("", async |browser| {
+        let browser = Rc::new(browser);
+        let clients: Vec<_> = (0..500)
+            .map(|_| {
+                let browser = Rc::clone(&browser);
+                spawn(async move { browser.get("/boot/").await.status })
+            })
+            .collect();
+        for client in clients {
+            assert_eq!(client.await, 200);
+        }
+    });
+}
+
+#[test]
+fn a_certificate_that_nobody_vouches_for() {
+    let ended = hosted::run(
+        config("tls=selfsigned ip=10.0.2.15/24 https_port=8443", None),
+        async || {
+            let peer = Peer::attach_default();
+            spawn(async move {
+                let there = get(&peer, "/", "").await;
+                assert_eq!(there.field("Location"), Some("https://guest:8443/"));
+                shut_down("poweroff");
+            });
+            xenlet_httpd::run().await.map_err(|e| e.to_string())
+        },
+    );
+    assert_eq!(ended.value, Some(Ok(())), "{}", ended.console);
+    assert!(
+        ended.console.contains("HTTPS: localhost until"),
+        "{}",
+        ended.console
+    );
+}
