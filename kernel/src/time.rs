@@ -3,9 +3,11 @@
 //! On Xen both clocks come from the shared info page without a hypercall. In a hosted test time is the test's:
 //! it stands still while tasks run and jumps to the next deadline when all of them wait.
 
+mod deadlines;
 mod timers;
 
 pub use core::time::Duration;
+pub use deadlines::Deadlines;
 pub use timers::{Elapsed, Sleep, sleep, sleep_until, timeout};
 pub(crate) use timers::{expire, next_deadline};
 

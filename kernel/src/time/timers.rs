@@ -1,33 +1,99 @@
 //! Timers: the deadlines that tasks wait for, in order.
 
-use crate::time::{Duration, Instant, now, round};
-use alloc::collections::BTreeMap;
+use super::{Deadlines, Duration, Instant, now, round};
+use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 
+/// Timers, by number.
 struct Timers {
-    /// Ordered by deadline; the number tells timers of one deadline apart.
-    waiting: BTreeMap<(Instant, u64), Waker>,
-    next: u64,
+    deadlines: Deadlines,
+    places: Vec<Place>,
+    /// A number that nobody has.
+    free: u32,
 }
 
+enum Place {
+    /// Nobody's, and the next one that is.
+    Free(u32),
+    /// Somebody's who does not wait, or who was woken.
+    Idle,
+    Waits(Waker),
+}
+
+/// The end of the list of free numbers.
+const NONE: u32 = u32::MAX;
+
 local! {
-    static TIMERS: RefCell<Timers> = RefCell::new(Timers { waiting: BTreeMap::new(), next: 0 });
+    static TIMERS: RefCell<Timers> = RefCell::new(Timers {
+        deadlines: Deadlines::new(),
+        places: Vec::new(),
+        free: NONE,
+    });
+}
+
+impl Timers {
+    /// A number for a timer.
+    ///
+    /// # Panics
+    /// When there is no memory for it: as any small allocation.
+    fn take(&mut self) -> u32 {
+        let number = self.free;
+        if number != NONE {
+            let place = core::mem::replace(&mut self.places[number as usize], Place::Idle);
+            if let Place::Free(next) = place {
+                self.free = next;
+            }
+            return number;
+        }
+        let count = self.places.len() + 1;
+        let Ok(number) = u32::try_from(count - 1) else {
+            panic!("{count} timers");
+        };
+        assert!(
+            self.deadlines.reserve(count).is_ok(),
+            "no memory for a timer"
+        );
+        self.places.push(Place::Idle);
+        number
+    }
+
+    /// Sets the timer `number`, to `deadline` or, if it is set to an earlier one, to that. What this and the next one
+    /// return, a waker maybe, is to be dropped where nothing is borrowed: that may drop a future that holds a timer.
+    fn set(&mut self, number: u32, deadline: Instant, waker: &Waker) -> Option<Place> {
+        self.deadlines.no_later_than(number, deadline);
+        match &mut self.places[number as usize] {
+            Place::Waits(other) if other.will_wake(waker) => None,
+            place => Some(core::mem::replace(place, Place::Waits(waker.clone()))),
+        }
+    }
+
+    /// Takes the number back.
+    fn give_back(&mut self, number: u32) -> Place {
+        self.deadlines.remove(number);
+        let free = core::mem::replace(&mut self.free, number);
+        core::mem::replace(&mut self.places[number as usize], Place::Free(free))
+    }
+}
+
+fn with_timers<R>(f: impl FnOnce(&mut Timers) -> R) -> R {
+    TIMERS.with(|timers| f(&mut timers.borrow_mut()))
 }
 
 /// Wakes every task whose deadline has come.
 pub(crate) fn expire(now: Instant) {
     loop {
-        // One at a time, and woken outside the borrow: a waker may drop a future that holds a timer.
-        let due = TIMERS.with(|t| {
-            let mut t = t.borrow_mut();
-            let first = t.waiting.first_entry()?;
-            (first.key().0 <= now).then(|| first.remove())
+        // One at a time, and woken where nothing is borrowed.
+        let due = with_timers(|timers| {
+            let number = timers.deadlines.pop_due(now)?;
+            let place = &mut timers.places[number as usize];
+            Some(core::mem::replace(place, Place::Idle))
         });
         match due {
-            Some(waker) => waker.wake(),
+            Some(Place::Waits(waker)) => waker.wake(),
+            Some(_) => {}
             None => return,
         }
     }
@@ -35,7 +101,7 @@ pub(crate) fn expire(now: Instant) {
 
 /// The earliest deadline that a task waits for.
 pub(crate) fn next_deadline() -> Option<Instant> {
-    TIMERS.with(|t| t.borrow().waiting.first_key_value().map(|(key, _)| key.0))
+    with_timers(|timers| timers.deadlines.next())
 }
 
 /// Waits for `duration` from now.
@@ -59,11 +125,14 @@ pub struct Sleep {
     timer: Option<Timer>,
 }
 
-/// A sleep's place among the timers: at its deadline or before, when it is only moved on.
+/// A number among the timers. It may be set to an earlier point than its sleep waits for: then it is only moved on.
 #[derive(Debug)]
-struct Timer {
-    key: (Instant, u64),
-    waker: Waker,
+struct Timer(u32);
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        drop(with_timers(|timers| timers.give_back(self.0)));
+    }
 }
 
 impl Sleep {
@@ -75,13 +144,6 @@ impl Sleep {
     /// Waits for another point instead. One that is put off again and again costs next to nothing: its timer stays
     /// where it is, and is set anew when it goes off too early.
     pub fn reset(&mut self, deadline: Instant) {
-        if self
-            .timer
-            .as_ref()
-            .is_some_and(|timer| timer.key.0 > deadline)
-        {
-            self.cancel();
-        }
         self.deadline = deadline;
     }
 
@@ -115,50 +177,22 @@ impl Sleep {
             Pin::new(&mut *self).poll(cx).map(|()| Err(Elapsed))
         })
     }
-
-    fn cancel(&mut self) {
-        if let Some(timer) = self.timer.take() {
-            let waker = TIMERS.with(|t| t.borrow_mut().waiting.remove(&timer.key));
-            drop(waker);
-        }
-    }
-
-    fn arm(&mut self, waker: &Waker) {
-        self.cancel();
-        let key = TIMERS.with(|t| {
-            let mut t = t.borrow_mut();
-            t.next += 1;
-            let key = (self.deadline, t.next);
-            t.waiting.insert(key, waker.clone());
-            key
-        });
-        self.timer = Some(Timer {
-            key,
-            waker: waker.clone(),
-        });
-    }
 }
 
 impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let round = round();
-        if self.deadline <= round {
-            self.cancel();
+        if self.deadline <= round() {
+            self.timer = None;
             return Poll::Ready(());
         }
-        let is_set = |timer: &Timer| timer.key.0 > round && timer.waker.will_wake(cx.waker());
-        if !self.timer.as_ref().is_some_and(is_set) {
-            self.arm(cx.waker());
-        }
+        let deadline = self.deadline;
+        drop(with_timers(|timers| {
+            let timer = self.timer.get_or_insert_with(|| Timer(timers.take()));
+            timers.set(timer.0, deadline, cx.waker())
+        }));
         Poll::Pending
-    }
-}
-
-impl Drop for Sleep {
-    fn drop(&mut self) {
-        self.cancel();
     }
 }
 

@@ -16,7 +16,6 @@ mod address;
 pub(crate) mod backlog;
 pub(crate) mod buffers;
 pub(crate) mod connection;
-mod deadlines;
 mod device;
 mod driver;
 mod egress;
@@ -176,7 +175,12 @@ struct OutOfMemory;
 
 /// The time as smoltcp counts it.
 fn now() -> Instant {
-    Instant::from_micros(i64::try_from(time::round().as_nanos() / 1000).unwrap_or(i64::MAX))
+    instant(time::round())
+}
+
+/// A moment of the kernel's as smoltcp counts it.
+fn instant(at: time::Instant) -> Instant {
+    Instant::from_micros(i64::try_from(at.as_nanos() / 1000).unwrap_or(i64::MAX))
 }
 
 /// A moment of smoltcp's as the kernel counts it.

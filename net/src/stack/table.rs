@@ -4,13 +4,14 @@
 //! allocates, and it fails cleanly.
 
 use super::connection::{Connection, Seat};
-use super::deadlines::Deadlines;
 use super::hash::Key;
 use super::packet::Flow;
+use super::{instant, moment};
 use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
 use hashbrown::HashTable;
 use smoltcp::time::Instant;
+use xenlet_kernel::time::Deadlines;
 
 /// Names a connection for as long as there is an application or a table that has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +62,7 @@ impl Table {
             free: NONE,
             flows: HashTable::new(),
             key,
-            deadlines: Deadlines::default(),
+            deadlines: Deadlines::new(),
             queue: (NONE, NONE),
             len: 0,
             spares: Vec::new(),
@@ -244,20 +245,20 @@ impl Table {
     /// Sees to it that the connection is queued at `deadline` at the latest.
     pub(crate) fn no_later_than(&mut self, id: Id, deadline: Instant) {
         if self.get(id).is_some() {
-            self.deadlines.no_later_than(id.index, deadline);
+            self.deadlines.no_later_than(id.index, moment(deadline));
         }
     }
 
     /// Queues every connection whose deadline is `now` or before.
     pub(crate) fn enqueue_due(&mut self, now: Instant) {
-        while let Some(index) = self.deadlines.pop_due(now) {
+        while let Some(index) = self.deadlines.pop_due(moment(now)) {
             self.enqueue(self.id(index));
         }
     }
 
     /// The earliest deadline.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.deadlines.next()
+        self.deadlines.next().map(instant)
     }
 
     /// Every connection.

@@ -1,26 +1,38 @@
-//! When which connection has to be looked at: a heap of deadlines that knows where each is, so that one can be moved
-//! or taken out.
+//! Deadlines, each somebody's: a heap that knows where each is, so that one can be moved or taken out.
 //!
-//! There is room for every connection's deadline before it is needed: nothing here allocates but [`Deadlines::reserve`].
+//! There is room for everybody's deadline before it is needed: nothing here allocates but [`Deadlines::reserve`].
 
+use super::Instant;
 use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
-use smoltcp::time::Instant;
 
 /// Not in the heap.
 const NOWHERE: u32 = u32::MAX;
 
-/// A binary heap of (deadline, connection), smallest first, and each connection's place in it.
-#[derive(Debug, Default)]
-pub(crate) struct Deadlines {
+/// Deadlines by number: each number from 0 to below what there is [room](Deadlines::reserve) for has one, or none.
+///
+/// A binary heap of (deadline, number), smallest first, and each number's place in it.
+#[derive(Debug)]
+pub struct Deadlines {
     heap: Vec<(Instant, u32)>,
-    /// By connection: its index in `heap`.
+    /// By number: its index in `heap`.
     places: Vec<u32>,
 }
 
 impl Deadlines {
-    /// Makes room for connections 0 to `count` - 1.
-    pub(crate) fn reserve(&mut self, count: usize) -> Result<(), TryReserveError> {
+    /// None, and room for none.
+    pub const fn new() -> Self {
+        Self {
+            heap: Vec::new(),
+            places: Vec::new(),
+        }
+    }
+
+    /// Makes room for the numbers below `count`.
+    ///
+    /// # Errors
+    /// When there is no memory.
+    pub fn reserve(&mut self, count: usize) -> Result<(), TryReserveError> {
         self.heap
             .try_reserve(count.saturating_sub(self.heap.len()))?;
         self.places
@@ -31,14 +43,14 @@ impl Deadlines {
         Ok(())
     }
 
-    /// Looks at `connection` at `deadline`, or earlier if that was its deadline. An early look finds out what the later one
-    /// would have been for: so that a timer which is put off again and again, as most are, costs nothing.
-    pub(crate) fn no_later_than(&mut self, connection: u32, deadline: Instant) {
-        let Some(&place) = self.places.get(connection as usize) else {
+    /// Gives `number` this deadline, or leaves it an earlier one. Who looks too early finds out what the later one would have
+    /// been for: so that a timer which is put off again and again, as most are, costs nothing.
+    pub fn no_later_than(&mut self, number: u32, deadline: Instant) {
+        let Some(&place) = self.places.get(number as usize) else {
             return;
         };
         let place = if place == NOWHERE {
-            self.heap.push((deadline, connection));
+            self.heap.push((deadline, number));
             self.heap.len() - 1
         } else if deadline < self.heap[place as usize].0 {
             self.heap[place as usize].0 = deadline;
@@ -49,32 +61,32 @@ impl Deadlines {
         self.up(place);
     }
 
-    /// Forgets the deadline of `connection`.
-    pub(crate) fn remove(&mut self, connection: u32) {
-        if let Some(&place) = self.places.get(connection as usize)
+    /// Forgets the deadline of `number`.
+    pub fn remove(&mut self, number: u32) {
+        if let Some(&place) = self.places.get(number as usize)
             && place != NOWHERE
         {
             self.remove_at(place as usize);
         }
     }
 
-    /// Takes out a connection whose deadline is `now` or before.
-    pub(crate) fn pop_due(&mut self, now: Instant) -> Option<u32> {
-        let &(deadline, connection) = self.heap.first()?;
+    /// Takes out a number whose deadline is `now` or before.
+    pub fn pop_due(&mut self, now: Instant) -> Option<u32> {
+        let &(deadline, number) = self.heap.first()?;
         (deadline <= now).then(|| {
             self.remove_at(0);
-            connection
+            number
         })
     }
 
     /// The earliest deadline.
-    pub(crate) fn next(&self) -> Option<Instant> {
+    pub fn next(&self) -> Option<Instant> {
         self.heap.first().map(|&(deadline, _)| deadline)
     }
 
     fn remove_at(&mut self, place: usize) {
-        let (_, connection) = self.heap.swap_remove(place);
-        self.places[connection as usize] = NOWHERE;
+        let (_, number) = self.heap.swap_remove(place);
+        self.places[number as usize] = NOWHERE;
         if place < self.heap.len() {
             let place = self.up(place);
             self.down(place);
@@ -84,11 +96,11 @@ impl Deadlines {
     /// Notes that the entry at `place` is there.
     #[allow(
         clippy::cast_possible_truncation,
-        reason = "there are at most as many entries as connections, whose numbers are u32"
+        reason = "there are at most as many entries as numbers, which are u32"
     )]
     fn settle(&mut self, place: usize) {
-        let connection = self.heap[place].1;
-        self.places[connection as usize] = place as u32;
+        let number = self.heap[place].1;
+        self.places[number as usize] = place as u32;
     }
 
     fn up(&mut self, mut place: usize) -> usize {
@@ -124,6 +136,12 @@ impl Deadlines {
     }
 }
 
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,21 +151,21 @@ mod tests {
     proptest! {
         /// The same as a map that is searched.
         #[test]
-        fn as_a_map(steps in prop::collection::vec((0_u8..4, 0_u32..20, 0_i64..50), 0..200)) {
-            let mut deadlines = Deadlines::default();
+        fn as_a_map(steps in prop::collection::vec((0_u8..4, 0_u32..20, 0_u64..50), 0..200)) {
+            let mut deadlines = Deadlines::new();
             deadlines.reserve(20).unwrap();
             let mut model: BTreeMap<u32, Instant> = BTreeMap::new();
-            for (what, connection, at) in steps {
-                let at = Instant::from_millis(at);
+            for (what, number, at) in steps {
+                let at = Instant::from_nanos(at);
                 match what {
                     0 | 1 => {
-                        deadlines.no_later_than(connection, at);
-                        let entry = model.entry(connection).or_insert(at);
+                        deadlines.no_later_than(number, at);
+                        let entry = model.entry(number).or_insert(at);
                         *entry = at.min(*entry);
                     }
                     2 => {
-                        deadlines.remove(connection);
-                        model.remove(&connection);
+                        deadlines.remove(number);
+                        model.remove(&number);
                     }
                     _ => {
                         let due: Vec<_> = model.iter().filter(|(_, due)| **due <= at).map(|(c, _)| *c).collect();
