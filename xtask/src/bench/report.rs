@@ -269,7 +269,11 @@ impl Report {
         &self.failures
     }
 
-    fn path(name: &str) -> Result<PathBuf> {
+    /// The file of a name.
+    ///
+    /// # Errors
+    /// If that can't be one.
+    pub(crate) fn path(name: &str) -> Result<PathBuf> {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         ensure!(
             !name.is_empty() && !name.starts_with('.') && name.chars().all(plain),
@@ -303,7 +307,12 @@ impl Report {
                 path.display()
             )
         })?;
-        serde_json::from_str(&text).with_context(|| format!("{} is no measurement", path.display()))
+        serde_json::from_str(&text).with_context(|| {
+            format!(
+                "{} is no measurement of this version: `cargo xtask bench --save {name}` makes it anew",
+                path.display()
+            )
+        })
     }
 
     /// Checks that some rows, measured by the clock or not, can be compared with it.
@@ -316,14 +325,14 @@ impl Report {
             "one was measured by the clock and one by counting instructions: `--wall` must be the same for both"
         );
         let known = |row: &&&Row| self.rows.iter().any(|before| before.name == row.name);
+        let names: Vec<_> = self.rows.iter().map(|row| row.name.as_str()).collect();
         ensure!(
             rows.iter().any(|row| known(&row)),
-            "it has none of these rows, but {}",
-            self.rows
-                .iter()
-                .map(|row| row.name.as_str())
-                .collect::<Vec<_>>()
-                .join(", ")
+            "it has {}: `--rows` names what is measured",
+            match names.is_empty() {
+                true => "no rows".into(),
+                false => names.join(", "),
+            }
         );
         Ok(())
     }
@@ -488,6 +497,8 @@ pub(super) mod tests {
         assert!(before.comparable(true, &page).is_err());
         let error = before.comparable(false, &ping).unwrap_err().to_string();
         assert!(error.contains("page-16"), "{error}");
+        let error = report(Vec::new()).comparable(false, &ping).unwrap_err();
+        assert!(error.to_string().contains("no rows"), "{error}");
         assert!(Report::path("../x").is_err() && Report::path("").is_err());
         assert!(
             Report::load("no-such-measurement")

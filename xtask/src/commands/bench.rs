@@ -1,6 +1,6 @@
 //! `cargo xtask bench`: measures examples/bench beside a Linux guest, and compares with what was measured before.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::bench::{self, Plan, Report, Row};
@@ -53,6 +53,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         bench::rows(&[]).for_each(|row| println!("{:<18} {}", row.name, row.title));
         return Ok(());
     }
+    // As a part of a name it would be in all of them.
+    if arguments.rows.iter().any(String::is_empty) {
+        bail!("--rows has an empty word: without --rows every row is measured");
+    }
     let rows: Vec<&Row> = bench::rows(&arguments.rows).collect();
     if rows.is_empty() {
         bail!(
@@ -65,10 +69,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             "only the rig can count instructions: add --wall to measure this machine by the clock"
         );
     }
-    // First, so that nobody waits for a comparison that can't be made.
+    // First, so that nobody waits for a comparison that can't be made, or for figures that can't be kept.
+    let name = arguments.save.as_deref().unwrap_or("latest");
+    Report::path(name)?;
     let before = arguments.against.as_deref().map(Report::load).transpose()?;
-    if let Some(before) = &before {
-        before.comparable(arguments.wall, &rows)?;
+    if let Some((before, name)) = before.as_ref().zip(arguments.against.as_deref()) {
+        before
+            .comparable(arguments.wall, &rows)
+            .with_context(|| format!("these rows can't be compared with `{name}`"))?;
     }
     Xen::check(arguments.on, arguments.yes)?;
     interrupt::watch()?;
@@ -81,13 +89,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         yes: arguments.yes,
     };
     let report = bench::run(&plan)?;
+    // Kept before it is shown: whoever reads along may have gone.
+    let (path, chart) = (report.save(name)?, report.draw()?);
     print!("{report}");
-    let path = report.save(arguments.save.as_deref().unwrap_or("latest"))?;
-    println!(
-        "kept in {}, drawn in {}",
-        path.display(),
-        report.draw()?.display()
-    );
+    println!("kept in {}, drawn in {}", path.display(), chart.display());
     let worse = before.map_or_else(Vec::new, |before| report.worse_than(&before));
     let mut problems = Vec::new();
     if !report.failures().is_empty() {
@@ -103,4 +108,31 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         bail!("{}", problems.join("\n"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    /// What is said of a line that is refused before anything is built.
+    fn refused(words: &[&str]) -> String {
+        let line = Line::parse_from([&["bench"], words].concat());
+        format!("{:#}", run(&line.arguments).unwrap_err())
+    }
+
+    #[test]
+    fn what_cannot_be_kept_or_compared_is_not_measured() {
+        assert!(refused(&["--rows", "page,"]).contains("empty word"));
+        assert!(refused(&["--rows", "nothing-like-it"]).contains("--list"));
+        assert!(refused(&["--save", "a/b"]).contains("`a/b` can't name"));
+        assert!(refused(&["--save", "ok", "--against", "no-such"]).contains("--save no-such"));
+        assert!(refused(&["--on", "local"]).contains("--wall"));
+    }
 }
