@@ -52,6 +52,8 @@ pub(crate) struct Io<'s, S, C: Clock> {
     stream: S,
     timer: C::Timer,
     out: Vec<u8>,
+    /// Whether some of `out` was sent, and nobody knows how much.
+    broken: bool,
     /// Where, behind the current head, the input lies that nobody has looked at.
     pub(crate) pending: Range<usize>,
     pub(crate) body: Body,
@@ -68,6 +70,7 @@ impl<'s, S: Read + Write, C: Clock> Io<'s, S, C> {
             stream,
             timer: C::Timer::default(),
             out: Vec::new(),
+            broken: false,
             pending: 0..0,
             body: Body::Sized(0),
             turn: Turn::default(),
@@ -135,7 +138,12 @@ impl<'s, S: Read + Write, C: Clock> Io<'s, S, C> {
     }
 
     async fn send_out(&mut self) -> Result<(), Error<S::Error>> {
+        // What failed or was given up half-way is not sent again from its beginning, and nothing behind it.
+        if core::mem::replace(&mut self.broken, true) {
+            return Err(Error::Stalled);
+        }
         send(self.server, &mut self.timer, &mut self.stream, &self.out).await?;
+        self.broken = false;
         self.out.clear();
         // Who waits has no use for it, and the next to reply has.
         if self.out.capacity() > 0 {

@@ -2,6 +2,8 @@
 
 use crate::peer::{Impatient, Peer, Then, limits, now, play_once, serve};
 use core::time::Duration;
+use embedded_io_async::{ErrorType, Read, Write};
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -113,6 +115,74 @@ fn a_peer_that_takes_nothing_is_given_up() {
     let mut peer = Peer::new(vec![get("/large")], Then::Close).taking(100, 1000);
     assert_eq!(serve(&server, &mut peer), Some(Error::Stalled));
     assert_eq!(server.counters().bytes_sent, 1000);
+}
+
+/// A peer that takes so many bytes, nothing when it is asked again, and then all there is.
+struct Pausing {
+    request: Vec<u8>,
+    takes: usize,
+    paused: bool,
+    received: Vec<u8>,
+}
+
+impl ErrorType for Pausing {
+    type Error = Infallible;
+}
+
+impl Read for Pausing {
+    async fn read(&mut self, into: &mut [u8]) -> Result<usize, Infallible> {
+        let count = self.request.len().min(into.len());
+        into[..count].copy_from_slice(&self.request[..count]);
+        self.request.drain(..count);
+        Ok(count)
+    }
+}
+
+impl Write for Pausing {
+    async fn write(&mut self, bytes: &[u8]) -> Result<usize, Infallible> {
+        if self.takes == 0 && !self.paused {
+            self.paused = true;
+            std::future::pending().await
+        }
+        let count = if self.paused { bytes.len() } else { self.takes };
+        let count = count.min(bytes.len());
+        self.takes -= count.min(self.takes);
+        self.received.extend_from_slice(&bytes[..count]);
+        Ok(count)
+    }
+
+    async fn flush(&mut self) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+/// An application that gives a reply up while it is being sent: nothing of it is sent twice, and nothing behind it.
+#[test]
+fn a_reply_that_is_given_up_is_not_begun_again() {
+    for (path, requests) in [("/large", 1), ("/ignore", 20), ("/static", 20)] {
+        let whole = play_once(&get(path).repeat(requests), Then::Close).replies;
+        for takes in [0, 1, 50, 1000, 1459, 1461] {
+            let server = Server::new(Impatient::default(), limits());
+            let mut peer = Pausing {
+                request: get(path).repeat(requests),
+                takes,
+                paused: false,
+                received: Vec::new(),
+            };
+            let mut connection = server.connection(&mut peer);
+            now(async {
+                while let Ok(Some(exchange)) = connection.next().await {
+                    let _ = crate::peer::answer(exchange).await;
+                }
+            });
+            drop(connection);
+            assert!(
+                whole.starts_with(&peer.received),
+                "{path}, {takes}: {}",
+                String::from_utf8_lossy(&peer.received)
+            );
+        }
+    }
 }
 
 #[test]
