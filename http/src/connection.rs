@@ -253,7 +253,9 @@ impl<'s, S: Read + Write, C: Clock> Connection<'s, S, C> {
     /// be the end of the program: `false` then.
     fn grow(&mut self, len: usize) -> bool {
         let missing = len.saturating_sub(self.input.len());
-        let has_room = self.input.try_reserve_exact(missing).is_ok();
+        // What others allocate unasked is left.
+        let has_room =
+            check_memory::<()>().is_ok() && self.input.try_reserve_exact(missing).is_ok();
         if has_room && missing > 0 {
             self.input.resize(len, 0);
         }

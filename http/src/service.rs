@@ -119,17 +119,16 @@ impl<H: Handler> Service<H> {
     }
 
     async fn accept(&self, listener: &TcpListener) -> Result<TcpStream, xenlet_net::Error> {
-        loop {
-            if self.open.get() >= self.max_connections {
-                self.ended.notified().await;
-            } else if is_short_of_memory() {
-                // Memory comes back in other ways too than by the end of a connection of ours.
-                time::sleep(PAUSE).await;
-            } else {
-                break;
-            }
+        while self.open.get() >= self.max_connections {
+            self.ended.notified().await;
         }
-        Ok(listener.accept().await?.0)
+        let (stream, _) = listener.accept().await?;
+        // Only now: who has waited for long may find less. Memory comes back in other ways too than by the end of a
+        // connection of ours.
+        while is_short_of_memory() {
+            time::sleep(PAUSE).await;
+        }
+        Ok(stream)
     }
 
     async fn connection<T: Stream>(&self, mut stream: T) {

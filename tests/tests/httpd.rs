@@ -273,3 +273,30 @@ mod anything {
         }
     }
 }
+
+/// A head that grows while memory is short ends its connection, and one that was accepted then waits for memory.
+#[test]
+fn nothing_is_taken_of_the_last_memory() {
+    run("", xenlet_httpd::run, async |peer| {
+        hosted::set_free_memory(Some(64 << 20));
+        let mut slow = peer.connect(80).await.unwrap();
+        slow.write_all(&[b"GET /", &[b'a'; 500][..]].concat())
+            .await
+            .unwrap();
+        sleep(Duration::from_secs(1)).await;
+        let mut other = peer.connect(80).await.unwrap();
+        hosted::set_free_memory(Some(8 << 10));
+        slow.write_all(&[b'a'; 100]).await.unwrap();
+        let begun = now();
+        let ended = slow.read(&mut [0; 16]).await;
+        assert!(!matches!(ended, Ok(1..)), "{ended:?}");
+        assert!(begun.elapsed() < Duration::from_secs(5), "at once");
+        other
+            .write_all(b"GET / HTTP/1.1\r\nHost: guest\r\nConnection: close\r\n\r\n")
+            .await
+            .unwrap();
+        sleep(Duration::from_secs(1)).await;
+        hosted::set_free_memory(Some(64 << 20));
+        assert_eq!(answer(&mut other, true).await.status, 200);
+    });
+}

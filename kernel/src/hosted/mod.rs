@@ -70,6 +70,7 @@ pub(crate) struct Machine {
     pub(crate) real: Cell<Option<std::time::Instant>>,
     pub(crate) config: RefCell<Config>,
     pub(crate) process: Cell<bool>,
+    pub(crate) free: Cell<Option<usize>>,
     /// State of the test's randomness.
     pub(crate) drawn: Cell<u64>,
     backends: RefCell<Vec<Box<dyn Backend>>>,
@@ -94,6 +95,7 @@ impl Machine {
             real: Cell::new(None),
             config: RefCell::default(),
             process: Cell::new(false),
+            free: Cell::new(None),
             drawn: Cell::new(0),
             backends: RefCell::default(),
             events: RefCell::default(),
@@ -101,6 +103,12 @@ impl Machine {
             console: RefCell::default(),
         }
     }
+}
+
+/// Has [`memory::stats`](crate::memory::stats) say that so many bytes are free, whatever is allocated; `None`, as at first,
+/// is to say nothing.
+pub fn set_free_memory(bytes: Option<usize>) {
+    machine(|m| m.free.set(bytes));
 }
 
 /// Adds the other side of a device to this thread's domain.

@@ -76,7 +76,12 @@ pub(crate) fn take_boot_module() -> Result<Option<&'static mut [u8]>, String> {
 }
 
 pub(crate) fn memory_stats() -> Option<Stats> {
-    None
+    let free = machine(|m| m.free.get())?;
+    Some(Stats {
+        total: free,
+        free,
+        ..Stats::default()
+    })
 }
 
 pub(crate) fn frame_of(page: NonNull<u8>) -> Mfn {
