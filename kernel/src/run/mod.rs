@@ -54,10 +54,10 @@ pub(crate) fn run<T: Termination + 'static>(
     loop {
         #[cfg(not(xenlet = "unix"))]
         crate::event::dispatch();
-        if rounds % ROUNDS == 0 {
+        if rounds == 0 {
             time::read_clock();
         }
-        rounds += 1;
+        rounds = (rounds + 1) % ROUNDS;
         time::expire(time::round());
         executor::run_ready();
         // The handle is asked on every round instead of being woken: it is one load.
