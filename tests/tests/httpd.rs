@@ -277,7 +277,7 @@ mod anything {
 /// A head that grows while memory is short ends its connection, and one that was accepted then waits for memory.
 #[test]
 fn nothing_is_taken_of_the_last_memory() {
-    run("", xenlet_httpd::run, async |peer| {
+    run(CLEAR, xenlet_httpd::run, async |peer| {
         hosted::set_free_memory(Some(64 << 20));
         let mut slow = peer.connect(80).await.unwrap();
         slow.write_all(&[b"GET /", &[b'a'; 500][..]].concat())
