@@ -7,7 +7,7 @@ use embedded_io_async::{Read, Write};
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use std::rc::Rc;
 use xenlet_httpd::SITE;
-use xenlet_kernel::hosted::{self, Config, Ended};
+use xenlet_kernel::hosted::{self, Config, Ended, store};
 use xenlet_kernel::run::spawn;
 use xenlet_kernel::shutdown::Reason;
 use xenlet_kernel::time::{Duration, sleep};
@@ -249,6 +249,69 @@ fn five_hundred_handshakes_at_once() {
             assert_eq!(client.await, 200);
         }
     });
+}
+
+#[test]
+fn another_key_under_load_loses_no_request() {
+    let keys: Vec<_> = (0..3).map(|_| key((2026, 2027))).collect();
+    let certificates: String = keys
+        .iter()
+        .map(|(_, certificate)| certificate.as_str())
+        .collect();
+    let texts: Vec<_> = keys
+        .into_iter()
+        .map(|(key, certificate)| key + &certificate)
+        .collect();
+    let config = config("", Some(texts[0].clone()));
+    let ended = hosted::run(config, async move || {
+        let peer = Peer::attach_default();
+        let roots = Roots::from_pem(certificates.as_bytes()).unwrap();
+        let connector = TlsConnector::new(&roots, &[], false).unwrap();
+        let browser = Rc::new(Browser { peer, connector });
+        let path = format!("{}/data/tls", store::HOME);
+        spawn(async move {
+            let mut kept = browser.connect().await;
+            let clients: Vec<_> = (0..40u64)
+                .map(|n| {
+                    let browser = Rc::clone(&browser);
+                    spawn(async move {
+                        for _ in 0..10 {
+                            sleep(Duration::from_millis(n * 7 % 50)).await;
+                            assert_eq!(browser.get("/boot/").await.status, 200);
+                        }
+                    })
+                })
+                .collect();
+            let mut shown = Vec::new();
+            for text in [texts[1].as_str(), "nonsense", &texts[2]] {
+                sleep(Duration::from_millis(100)).await;
+                store::write(&path, text);
+                sleep(Duration::from_millis(100)).await;
+                assert_eq!(store::read(&path), None, "it is taken away");
+                // Somebody new: a session that is resumed shows what it began with.
+                let stream = browser.peer.connect(443).await.unwrap();
+                let connector = TlsConnector::new(&roots, &[], false).unwrap();
+                let stream = connector.connect("guest.test", stream).await.unwrap();
+                shown.push(stream.peer_certificate().unwrap().to_vec());
+            }
+            assert!(shown[0] != kept.peer_certificate().unwrap());
+            assert!(shown[0] == shown[1] && shown[1] != shown[2]);
+            for client in clients {
+                client.await;
+            }
+            let request = b"GET / HTTP/1.1\r\nHost: guest.test\r\n\r\n";
+            kept.write_all(request).await.unwrap();
+            assert_eq!(answer(&mut kept, true).await.status, 200);
+            shut_down("poweroff");
+        });
+        xenlet_httpd::run().await.map_err(|e| e.to_string())
+    });
+    assert_eq!(ended.value, Some(Ok(())), "{}", ended.console);
+    assert!(
+        ended.console.contains("the former one stays"),
+        "{}",
+        ended.console
+    );
 }
 
 #[test]

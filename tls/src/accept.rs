@@ -82,6 +82,8 @@ impl TlsAcceptor {
             .map_err(|_| StartError::NoSuites)?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(identities));
+        // The order of ours is by what processors are good at; scanners want a server to have one.
+        config.ignore_client_order = true;
         config.ticketer = Arc::new(Tickets::default());
         config.alpn_protocols = options
             .alpn

@@ -59,3 +59,5 @@ pub use role::{Client, Role, Server};
 pub use selfsigned::selfsigned;
 pub use start::{StartError, check};
 pub use stream::TlsStream;
+/// What is wiped when it is dropped: for keys on their way to [`Identities`].
+pub use zeroize::Zeroizing;

@@ -8,6 +8,9 @@
 //! | `hsts=31536000` | tells browsers to ask only by HTTPS, for so many seconds (RFC 6797) | nothing |
 //! | `https_port=8443` | where port 80 leads, if the host forwards another port to 443 | 443 |
 
+#[cfg(not(xenlet = "unix"))]
+mod renew;
+
 use crate::site::Site;
 use crate::{Error, Pages, listen};
 use alloc::boxed::Box;
@@ -51,7 +54,7 @@ pub(crate) async fn serve<T: Site + 'static>(
         tls12: cmdline::get("tls12").is_some(),
         ..Options::default()
     };
-    let acceptor = TlsAcceptor::new(identities, &options).map_err(failed)?;
+    let acceptor = Rc::new(TlsAcceptor::new(identities, &options).map_err(failed)?);
     let (to, hsts) = (number("https_port")?, number::<u32>("hsts")?);
     let hsts = hsts.map(|secs| format!("max-age={secs}"));
     let hsts = hsts
@@ -63,10 +66,12 @@ pub(crate) async fn serve<T: Site + 'static>(
     let plain = listen(crate::PORT).await?;
     let sealed = listen(PORT).await?;
     log::info!(target: "httpd", "serving {what} on port {PORT}; port {} leads there", crate::PORT);
+    #[cfg(not(xenlet = "unix"))]
+    renew::follow(&acceptor);
     let redirect = Service::new(Front::<T>::Redirect(to.unwrap_or(PORT)));
     let redirect = run::spawn(redirect.serve_over(plain, layer(None)));
     let site = Service::with_server(Front::Site(Pages(site)), server);
-    site.serve_over(sealed, layer(Some(Rc::new(acceptor))))
+    site.serve_over(sealed, layer(Some(Rc::clone(&acceptor))))
         .await;
     redirect.await;
     Ok(())
