@@ -46,6 +46,7 @@ pub mod shutdown;
 pub mod time;
 pub mod timeline;
 pub mod trap;
+mod watchdog;
 
 // What exists only where there is a Xen underneath, real or hosted.
 #[cfg(not(xenlet = "unix"))]

@@ -61,7 +61,7 @@ local! {
     static ROUND: Cell<Instant> = Cell::new(Instant(0));
 }
 
-/// The time as the loop knows it: what the clock said when the loop last woke, or a few rounds ago if it has not slept since.
+/// The time as the loop knows it: what the clock said when the loop last woke, or some tasks ago if it has not slept since.
 /// Reading it costs nothing, while a virtual machine's clock may cost a trap; whatever counts in milliseconds counts
 /// from here.
 pub fn round() -> Instant {

@@ -1,7 +1,8 @@
 //! Ways to crash on purpose, so that a test sees what a crash looks like.
 
 /// Crashes in the way that `how` names, or returns if it names none: `null` reads address zero, `code` writes into the
-/// image's code, `data` executes data, `panic` panics. For tests of what is forbidden, and of the report.
+/// image's code, `data` executes data, `panic` panics, `loop` never ends. For tests of what is forbidden, of the report and of
+/// the watchdog.
 ///
 /// On the host's targets each is a panic: the process belongs to the test.
 pub fn provoke(how: &str) {
@@ -10,7 +11,11 @@ pub fn provoke(how: &str) {
         "code" => write_code(),
         "data" => execute_data(),
         "panic" => panic!("asked for by the command line"),
-        _ => log::warn!("there is no crash named `{how}`; try null, code, data or panic"),
+        #[cfg(xenlet = "xen")]
+        "loop" => loop {
+            core::hint::spin_loop();
+        },
+        _ => log::warn!("there is no crash named `{how}`; try null, code, data, panic or loop"),
     }
 }
 

@@ -9,8 +9,8 @@
 //!
 //! With the feature `tls` it serves by HTTPS, with the key that is its boot module ([`secure`]).
 //!
-//! Further words, besides those of the kernel and the network: `crash=null`, `crash=code`, `crash=data`
-//! and `crash=panic` make it crash a second after its start, for tests of what a crash looks like.
+//! Further words, besides those of the kernel and the network: `crash=null`, `crash=code`, `crash=data`,
+//! `crash=panic` and `crash=loop` make it crash a second after its start, for tests of what a crash looks like.
 #![cfg_attr(xenlet = "xen", no_std)]
 #![forbid(unsafe_code)]
 

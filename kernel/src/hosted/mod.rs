@@ -71,6 +71,8 @@ pub(crate) struct Machine {
     pub(crate) config: RefCell<Config>,
     pub(crate) process: Cell<bool>,
     pub(crate) free: Cell<Option<usize>>,
+    /// When the domain ends unless it says again that it lives.
+    pub(crate) watchdog: Cell<Option<Instant>>,
     /// State of the test's randomness.
     pub(crate) drawn: Cell<u64>,
     backends: RefCell<Vec<Box<dyn Backend>>>,
@@ -96,6 +98,7 @@ impl Machine {
             config: RefCell::default(),
             process: Cell::new(false),
             free: Cell::new(None),
+            watchdog: Cell::new(None),
             drawn: Cell::new(0),
             backends: RefCell::default(),
             events: RefCell::default(),
@@ -103,6 +106,12 @@ impl Machine {
             console: RefCell::default(),
         }
     }
+}
+
+/// Whether the domain has a watchdog.
+#[cfg(test)]
+pub(crate) fn watchdog_is_set() -> bool {
+    machine(|m| m.watchdog.get().is_some())
 }
 
 /// Has [`memory::stats`](crate::memory::stats) say that so many bytes are free, whatever is allocated; `None`, as at first,

@@ -137,6 +137,14 @@ fn any_pending() -> bool {
     event::with_ports(|ports| machine(|m| m.events.borrow().any_pending(ports)))
 }
 
+/// As Xen's: one watchdog a domain.
+#[allow(clippy::unnecessary_wraps, reason = "a real Xen may refuse")]
+pub(crate) fn watchdog(id: u32, seconds: u32) -> Option<u32> {
+    let deadline = crate::time::now() + Duration::from_secs(seconds.into());
+    machine(|m| m.watchdog.set(Some(deadline)));
+    Some(u32::from(id == 0))
+}
+
 /// Lets backends and time go on until the guest has something to do or `deadline` has come. False when neither can
 /// ever be.
 #[inline(never)]
@@ -165,7 +173,11 @@ pub(crate) fn wait(deadline: Option<Instant>) -> bool {
             continue;
         }
         let Some(next) = next else { return false };
-        machine(|m| m.now.set(next.max(now)));
+        machine(|m| {
+            m.now.set(next.max(now));
+            let bites = m.watchdog.get().is_some_and(|deadline| deadline < next);
+            assert!(!bites, "the watchdog ends the domain");
+        });
         if deadline.is_some_and(|deadline| deadline <= next) {
             return true;
         }

@@ -51,16 +51,17 @@ where
     JoinHandle(Some(task))
 }
 
-/// Runs the tasks that are ready now. What they wake runs in the next round.
-pub(super) fn run_ready() {
+/// Runs the tasks that are ready now, and says how many that were. What they wake runs in the next round.
+pub(super) fn run_ready() -> usize {
     READY.with(|r| {
-        let Some(ready) = r.get() else { return };
+        let Some(ready) = r.get() else { return 0 };
         let count = ready.queue.lock().len();
         for _ in 0..count {
-            let Some(runnable) = ready.pop() else { return };
+            let Some(runnable) = ready.pop() else { break };
             runnable.run();
         }
-    });
+        count
+    })
 }
 
 /// True when no task is ready.

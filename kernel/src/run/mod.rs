@@ -15,14 +15,14 @@ mod executor;
 pub(crate) use executor::idle;
 pub use executor::{JoinHandle, spawn, yield_now};
 
-use crate::{platform, shutdown, time};
+use crate::{platform, shutdown, time, watchdog};
 use core::cell::{Cell, RefCell};
 use core::future::Future;
 use core::task::{Context, Poll};
 
-/// How many rounds one reading of the clock lasts for if there is no sleep between them: a chain of a few tasks that wake each
-/// other is the answer to one event, and reading the clock may cost more than one of them.
-const ROUNDS: u32 = 8;
+/// How many tasks may run on one reading of the clock if there is no sleep between them: a chain of a few that wake each other is
+/// the answer to one event, and reading the clock may cost more than one of them.
+const TASKS: usize = 16;
 
 /// What an application's main may return: nothing, or a result whose error is logged and crashes the domain.
 pub trait Termination {
@@ -49,17 +49,18 @@ pub(crate) fn run<T: Termination + 'static>(
     main: impl Future<Output = T> + 'static,
 ) -> shutdown::Reason {
     spawn(shutdown::serve());
+    spawn(watchdog::serve());
     let mut main = spawn(main);
-    let mut rounds = 0;
+    let mut ran = TASKS;
     loop {
         #[cfg(not(xenlet = "unix"))]
         crate::event::dispatch();
-        if rounds == 0 {
+        if ran >= TASKS {
             time::read_clock();
+            ran = 0;
         }
-        rounds = (rounds + 1) % ROUNDS;
         time::expire(time::round());
-        executor::run_ready();
+        ran += executor::run_ready();
         // The handle is asked on every round instead of being woken: it is one load.
         let mut cx = Context::from_waker(core::task::Waker::noop());
         if let Poll::Ready(ended) = core::pin::Pin::new(&mut main).poll(&mut cx) {
@@ -81,7 +82,7 @@ pub(crate) fn run<T: Termination + 'static>(
             log::error!("every task waits and nothing can wake one; ending the domain");
             return shutdown::Reason::Crash;
         } else {
-            rounds = 0;
+            ran = TASKS;
         }
     }
 }

@@ -6,7 +6,7 @@
 use core::arch::asm;
 use xen_sys::{
     evtchn_alloc_unbound, evtchn_close, evtchn_send, mmu_update, sched_poll, sched_shutdown,
-    trap_info,
+    sched_watchdog, trap_info,
 };
 
 /// `DOMID_SELF`: the calling domain.
@@ -203,6 +203,22 @@ pub(super) fn shutdown(reason: u32) -> ! {
             )
         };
     }
+}
+
+/// `SCHEDOP_watchdog`: the domain ends if this is not said again within `timeout` seconds. `id` is 0 for a new watchdog, whose
+/// number is returned.
+pub(super) fn watchdog(id: u32, timeout: u32) -> Option<u32> {
+    let op = sched_watchdog { id, timeout };
+    // SAFETY: Xen reads `op`.
+    let result = unsafe {
+        hypercall::<{ xen_sys::__HYPERVISOR_sched_op }>(
+            xen_sys::SCHEDOP_watchdog as usize,
+            (&raw const op).expose_provenance(),
+            0,
+            0,
+        )
+    };
+    u32::try_from(result).ok()
 }
 
 /// `VCPUOP_stop_periodic_timer`: a PV guest starts with a tick of 10 ms that nobody here listens to.

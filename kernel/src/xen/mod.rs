@@ -104,6 +104,11 @@ pub(crate) fn wait(deadline: Option<Instant>) -> bool {
 /// Nothing to do between two rounds: the others run by themselves.
 pub(crate) const fn relax() {}
 
+/// Has the domain ended unless this is said again within `seconds`. `id` is 0 for a new watchdog, whose number is returned.
+pub(crate) fn watchdog(id: u32, seconds: u32) -> Option<u32> {
+    hypercall::watchdog(id, seconds)
+}
+
 /// Ends the domain.
 pub(crate) fn shutdown(reason: Reason) -> ! {
     crate::console::drain();

@@ -46,6 +46,22 @@ pub(super) fn data(context: &mut Context<'_>) -> Result<()> {
     )
 }
 
+/// Xen ends a guest whose loop stands still, if it was asked to.
+pub(super) fn watchdog(context: &mut Context<'_>) -> Result<()> {
+    let extra = Some(String::from("watchdog=3 crash=loop"));
+    let guest = context.guest(
+        1,
+        Settings {
+            extra,
+            preserve: true,
+            ..Settings::default()
+        },
+    )?;
+    guest.wait_end(BOOT)?;
+    ensure!(guest.report().is_none(), "it crashed in another way");
+    Ok(())
+}
+
 /// Crashes a guest by `crash=<how>`. The report must say `says`, and, once symbolized, have for each of `places` a line
 /// with that function in that file.
 fn crash(context: &mut Context<'_>, how: &str, says: &str, places: &[(&str, &str)]) -> Result<()> {

@@ -54,6 +54,7 @@ const TESTS: &[Test] = &[
     ("crash-panic", crash::panic),
     ("crash-writing-code", crash::code),
     ("crash-executing-data", crash::data),
+    ("watchdog", crash::watchdog),
     ("disk-site-as-embedded", disk::as_embedded),
     ("disk-two-disks", disk::two_disks),
     ("disk-mounted-by-linux", disk::mounted_by_linux),
