@@ -5,7 +5,7 @@ use crate::role::Server;
 use crate::session::{Session, Spare};
 use crate::start::{self, StartError};
 use crate::ticket::Tickets;
-use crate::{Error, Identities, TlsStream};
+use crate::{Error, Identities, Roots, TlsStream};
 use alloc::rc::Rc;
 use alloc::sync::Arc;
 use core::cell::RefCell;
@@ -13,8 +13,9 @@ use core::fmt;
 use core::time::Duration;
 use embedded_io_async::{Read, Write};
 use rustls::ServerConfig;
-use rustls::crypto::WebPkiSupportedAlgorithms;
-use rustls::server::UnbufferedServerConnection;
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{UnbufferedServerConnection, WebPkiClientVerifier};
 use xenlet_kernel::time;
 
 /// What a handshake may cost.
@@ -70,17 +71,52 @@ impl TlsAcceptor {
     /// # Errors
     /// Without entropy, or with a clock that is plainly wrong.
     pub fn new(identities: Identities, options: &Options) -> Result<Self, StartError> {
-        start::check()?;
         // Nobody's certificate is asked for.
         let verified = WebPkiSupportedAlgorithms {
             all: &[],
             mapping: &[],
         };
-        let provider = Arc::new(start::provider(verified));
-        let mut config = ServerConfig::builder_with_details(provider, Arc::new(start::Kernel))
+        let nobody = WebPkiClientVerifier::no_client_auth();
+        Self::build(start::provider(verified), nobody, identities, options)
+    }
+
+    /// An acceptor that asks clients for a certificate by one of `clients`, and refuses those that show another one; those
+    /// that show none too, if it is `required`. [`TlsStream::peer_certificate`] is what was shown.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_clients(
+        identities: Identities,
+        options: &Options,
+        clients: &Roots,
+        required: bool,
+    ) -> Result<Self, StartError> {
+        let provider = start::provider(start::signatures());
+        let roots = Arc::clone(&clients.0);
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(roots, Arc::new(provider.clone()));
+        let verifier = if required {
+            verifier
+        } else {
+            verifier.allow_unauthenticated()
+        };
+        // There is at least one root: nothing else can be wrong.
+        let verifier = verifier.build().map_err(|_| StartError::NoSuites)?;
+        Self::build(provider, verifier, identities, options)
+    }
+
+    fn build(
+        provider: CryptoProvider,
+        clients: Arc<dyn ClientCertVerifier>,
+        identities: Identities,
+        options: &Options,
+    ) -> Result<Self, StartError> {
+        start::check()?;
+        let (provider, time) = (Arc::new(provider), Arc::new(start::Kernel));
+        let mut config = ServerConfig::builder_with_details(provider, time)
             .with_protocol_versions(start::versions(options.tls12))
             .map_err(|_| StartError::NoSuites)?
-            .with_no_client_auth()
+            .with_client_cert_verifier(clients)
             .with_cert_resolver(Arc::new(identities));
         // The order of ours is by what processors are good at; scanners want a server to have one.
         config.ignore_client_order = true;

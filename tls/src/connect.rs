@@ -4,7 +4,7 @@ use crate::role::Client;
 use crate::session::{Session, Spare};
 use crate::sessions::Sessions;
 use crate::start::{self, StartError};
-use crate::{Error, KeyError, Limits, TlsStream, pem};
+use crate::{Error, Identities, KeyError, Limits, TlsStream, pem};
 use alloc::rc::Rc;
 use alloc::string::ToString;
 use alloc::sync::Arc;
@@ -17,7 +17,7 @@ use xenlet_kernel::time;
 
 /// Certificates of those whose word is taken for who somebody is.
 #[derive(Clone)]
-pub struct Roots(Arc<RootCertStore>);
+pub struct Roots(pub(crate) Arc<RootCertStore>);
 
 impl fmt::Debug for Roots {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -68,8 +68,7 @@ impl TlsConnector {
     /// Without entropy, or with a clock that is plainly wrong.
     pub fn new(roots: &Roots, alpn: &[&str], tls12: bool) -> Result<Self, StartError> {
         start::check()?;
-        let verified = rustls::crypto::ring::default_provider().signature_verification_algorithms;
-        let provider = Arc::new(start::provider(verified));
+        let provider = Arc::new(start::provider(start::signatures()));
         let mut config = ClientConfig::builder_with_details(provider, Arc::new(start::Kernel))
             .with_protocol_versions(start::versions(tls12))
             .map_err(|_| StartError::NoSuites)?
@@ -82,6 +81,15 @@ impl TlsConnector {
             limits: Limits::default(),
             spare: Rc::default(),
         })
+    }
+
+    /// The same, for servers that ask who the client is: it shows the first of these identities.
+    #[must_use]
+    pub fn with_identity(mut self, identities: &Identities) -> Self {
+        let mut config = ClientConfig::clone(&self.config);
+        config.client_auth_cert_resolver = Arc::new(identities.clone());
+        self.config = Arc::new(config);
+        self
     }
 
     /// Shakes hands on `stream` with the server of that name: a domain's, or an IP address.

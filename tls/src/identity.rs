@@ -7,6 +7,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
+use rustls::SignatureScheme;
+use rustls::client::ResolvesClientCert;
 use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::{
     CertificateDer, PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer,
@@ -295,6 +297,19 @@ fn read_key(section: &Section<'_>) -> Result<Arc<dyn SigningKey>, KeyError> {
         _ => PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(der)),
     };
     any_supported_type(&key).map_err(|_| KeyError::BadKey(section.line))
+}
+
+impl ResolvesClientCert for Identities {
+    /// The first: which issuers the server names makes no difference.
+    fn resolve(&self, _: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        let first = self.0.first()?;
+        first.key.key.choose_scheme(schemes)?;
+        Some(Arc::clone(&first.key))
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
 }
 
 impl ResolvesServerCert for Identities {

@@ -113,6 +113,11 @@ pub(crate) fn provider(verified: WebPkiSupportedAlgorithms) -> CryptoProvider {
     }
 }
 
+/// The signatures that certificates of others may have.
+pub(crate) fn signatures() -> WebPkiSupportedAlgorithms {
+    ring::default_provider().signature_verification_algorithms
+}
+
 /// TLS 1.3, and 1.2 where it is asked for.
 pub(crate) fn versions(tls12: bool) -> &'static [&'static SupportedProtocolVersion] {
     const BOTH: &[&SupportedProtocolVersion] = &[&version::TLS13, &version::TLS12];

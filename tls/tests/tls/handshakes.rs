@@ -277,3 +277,37 @@ fn other_keys_from_the_next_handshake_on() {
         assert_eq!(&read, b"still here");
     });
 }
+
+#[test]
+fn clients_with_a_certificate_and_without() {
+    test(async || {
+        let ca = Ca::new();
+        let them = Ca::named("the clients' CA");
+        let client = them.identities(&["ann"]);
+        let stranger = Ca::named("a stranger").identities(&["eve"]);
+        for required in [false, true] {
+            let identities = ca.identities(&["guest.test"]);
+            let options = Options {
+                tls12: true,
+                ..Options::default()
+            };
+            let acceptor = TlsAcceptor::with_clients(identities, &options, &them.roots(), required);
+            let acceptor = Rc::new(acceptor.unwrap());
+            let known = ca.connector().with_identity(&client);
+            let (near, _) = shake(&acceptor, &known, "guest.test", 4096).await;
+            assert!(near.unwrap().peer_certificate().is_some());
+            let (near, _) = shake(&acceptor, &ca.connector(), "guest.test", 4096).await;
+            match near {
+                Ok(near) => assert!(!required && near.peer_certificate().is_none()),
+                Err(error) => assert!(
+                    required && error.to_string().contains("showed none"),
+                    "{error}"
+                ),
+            }
+            let unknown = ca.connector().with_identity(&stranger);
+            let (near, _) = shake(&acceptor, &unknown, "guest.test", 4096).await;
+            let error = near.unwrap_err();
+            assert!(error.to_string().contains("issuer"), "{error}");
+        }
+    });
+}
