@@ -20,6 +20,9 @@ use xenlet_net::Stream;
 /// [`write`](Write::write) is done when its bytes are encrypted, and has sent what the stream below took at once. What is
 /// left is sent by whatever is called next: a write, a read that has to wait, [`flush`](Write::flush), [`close`](Self::close).
 ///
+/// While it waits for input it takes about 4.5 KiB besides the stream below: keys, the state of the protocol, and room for a
+/// record of 640 bytes. Room for longer records, and for those to be sent, is there while they are.
+///
 /// `Ok(0)` of a read is the end that the peer announced; an end without that is [`Error::Truncated`]. Dropping the
 /// stream is no such announcement, [`close`](Self::close) is.
 pub struct TlsStream<S, R: Role = Server> {

@@ -31,8 +31,12 @@ const APPLICATIONS_MAY_USE: &[&str] = &[
     "xenlet-httpd",
 ];
 
-/// Who may see smoltcp: its future is uncertain, so one crate hides it. Tests use it as the other side.
-const SMOLTCP_USERS: &[&str] = &["xenlet-net", "xenlet-tests"];
+/// Who may see what: of these the future is uncertain, so one crate hides each. Tests use smoltcp as the other side.
+const HIDDEN: &[(&str, &[&str])] = &[
+    ("smoltcp", &["xenlet-net", "xenlet-tests"]),
+    ("rustls", &["xenlet-tls"]),
+    ("ring", &["xenlet-tls"]),
+];
 
 /// Dependencies for tests alone are free: they are in no image.
 pub(super) fn point_down(tree: &Tree) -> Result<Vec<Violation>> {
@@ -57,8 +61,10 @@ pub(super) fn point_down(tree: &Tree) -> Result<Vec<Violation>> {
             let used = dependency["name"].as_str().unwrap_or_default();
             let upward =
                 is_ours(dependency) && allowed.is_some_and(|allowed| !allowed.contains(&used));
-            let sees_smoltcp = used == "smoltcp" && !SMOLTCP_USERS.contains(&name);
-            if upward || sees_smoltcp {
+            let sees_hidden = HIDDEN
+                .iter()
+                .any(|(hidden, users)| *hidden == used && !users.contains(&name));
+            if upward || sees_hidden {
                 let line = tree.line_with(&manifest, used);
                 found.push(Violation::new(
                     &manifest,
@@ -110,6 +116,13 @@ mod tests {
             found("xenlet-httpd", "examples/httpd/Cargo.toml", &driver).len(),
             1
         );
+    }
+
+    #[test]
+    fn only_tls_sees_ring() {
+        let ring = json!([{ "name": "ring", "kind": null }]);
+        assert_eq!(found("xenlet-http", "http/Cargo.toml", &ring).len(), 1);
+        assert!(found("xenlet-tls", "tls/Cargo.toml", &ring).is_empty());
     }
 
     #[test]
