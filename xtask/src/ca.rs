@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 
 use crate::project;
 
@@ -49,12 +50,23 @@ pub(crate) fn issue(names: &[&str]) -> Result<(String, String)> {
     let issuer = Issuer::new(params, ca_key);
     let names: Vec<String> = names.iter().map(ToString::to_string).collect();
     let mut params = CertificateParams::new(names)?;
+    let year = this_year();
+    params.not_before = date_time_ymd(year, 1, 1);
+    params.not_after = date_time_ymd(year + 1, 12, 31);
     params
         .distinguished_name
         .push(DnType::CommonName, "xenlet, for trying out");
     let key = KeyPair::generate()?;
     let certificate = params.signed_by(&key, &issuer)?.pem();
     Ok((ca, key.serialize_pem() + &certificate))
+}
+
+/// By the clock of this machine, give or take a day.
+fn this_year() -> i32 {
+    const YEAR_SECS: u64 = 31_556_952;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let years = now.map_or(0, |now| now.as_secs() / YEAR_SECS);
+    1970 + i32::try_from(years).unwrap_or(0)
 }
 
 fn write(file: &Path, text: &str) -> Result<()> {

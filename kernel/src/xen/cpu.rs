@@ -1,4 +1,7 @@
 //! What the processor has, and leave to use it.
+//!
+//! Crates that ask by themselves (ring does) execute `cpuid` as it is, which tells of the host's processor; of the registers they
+//! ask `xgetbv`, and that is what was set here. So they use AVX only where it is this guest's, and nothing beyond it.
 
 use crate::mem;
 use core::arch::asm;
