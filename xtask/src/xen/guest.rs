@@ -125,7 +125,7 @@ impl Guest {
             "said=$({create} 2>&1); status=$?; echo \"$said\"
              case $status,$said in
              0,*) ;;
-             139,*|*'Segmentation fault'*) xl destroy '{name}'; {create} ;;
+             139,*|*'Segmentation fault'*|*'died due to fatal signal'*) xl destroy '{name}'; {create} ;;
              *) (exit $status) ;;
              esac"
         );
