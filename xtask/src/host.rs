@@ -29,6 +29,19 @@ pub(crate) const VALGRIND: Need = Need {
     program: "valgrind",
     package: "valgrind",
 };
+/// Clients of HTTPS that are not ours.
+pub(crate) const CURL: Need = Need {
+    program: "curl",
+    package: "curl",
+};
+pub(crate) const OPENSSL: Need = Need {
+    program: "openssl",
+    package: "openssl",
+};
+pub(crate) const PYTHON: Need = Need {
+    program: "python3",
+    package: "python3",
+};
 /// The browser of the end-to-end tests.
 pub(crate) const CHROMIUM: Need = Need {
     program: "chromium",

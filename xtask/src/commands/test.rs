@@ -42,7 +42,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if !arguments.no_xen {
         // First, so that nobody is asked in the middle of a long run.
         Xen::check(arguments.on, arguments.yes)?;
-        host::need(&[host::CHROMIUM, host::MKFS], arguments.yes)?;
+        let clients = [host::CHROMIUM, host::CURL, host::OPENSSL, host::PYTHON];
+        host::need(&[&clients[..], &[host::MKFS]].concat(), arguments.yes)?;
     }
     // What fails doesn't keep the rest from being tried.
     let mut failed = Vec::new();

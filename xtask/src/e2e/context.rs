@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs::{self, File};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -37,6 +37,8 @@ pub(super) struct Context<'x> {
 pub(super) struct Others {
     /// httpd with its site on a disk.
     pub(super) disk: Image,
+    /// httpd with TLS.
+    pub(super) tls: Image,
     pub(super) queue: Image,
 }
 
@@ -89,6 +91,21 @@ impl<'x> Context<'x> {
     pub(super) fn server_of_disk(&mut self, number: u32, settings: Settings) -> Result<Server> {
         let guest = self.create(&self.others.disk.clone(), named(number, settings))?;
         self.await_server(guest)
+    }
+
+    /// A guest for this test alone with httpd as it is for HTTPS.
+    pub(super) fn guest_of_tls(&mut self, number: u32, settings: Settings) -> Result<Guest> {
+        self.create(&self.others.tls.clone(), named(number, settings))
+    }
+
+    /// The port of this machine, or the address of the guest and its port, that leads to `port` of a guest.
+    pub(super) fn way(&mut self, address: Ipv4Addr, port: u16) -> Result<SocketAddr> {
+        let forward = self.xen.forward(0, &format!("{address}:{port}"))?;
+        self.ports.extend(forward);
+        Ok(match forward {
+            Some(port) => (Ipv4Addr::LOCALHOST, port).into(),
+            None => (address, port).into(),
+        })
     }
 
     /// A guest for this test alone that runs the queue.

@@ -25,20 +25,7 @@ pub(super) fn build() -> Result<Image> {
     let site = site()?;
     from_folder::make(&Context::site_folder(), &site.file)?;
     let built = image::build(APP, Target::Xen, With::site(&site.file))?;
-    let kept = Image {
-        folder: Context::keep("httpd-disk")?,
-        ..built.clone()
-    };
-    fs::create_dir_all(&kept.folder)?;
-    for (from, to) in [
-        (built.packed(), kept.packed()),
-        (built.elf(), kept.elf()),
-        (built.debug(), kept.debug()),
-        (built.config(), kept.config()),
-    ] {
-        fs::copy(&from, &to).with_context(|| format!("cannot copy {}", from.display()))?;
-    }
-    Ok(kept)
+    built.keep(Context::keep("httpd-disk")?)
 }
 
 /// The disk with the site that the other httpd has embedded.

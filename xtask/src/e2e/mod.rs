@@ -9,6 +9,7 @@ mod destroyed;
 mod devtools;
 mod disk;
 mod http;
+mod https;
 mod lifecycle;
 mod queue;
 mod serve;
@@ -58,6 +59,11 @@ const TESTS: &[Test] = &[
     ("disk-site-as-embedded", disk::as_embedded),
     ("disk-two-disks", disk::two_disks),
     ("disk-mounted-by-linux", disk::mounted_by_linux),
+    ("https-pages", https::pages),
+    ("https-other-clients", https::other_clients),
+    ("https-bad-keys", https::bad_keys),
+    ("https-crowd-in-32", https::crowd),
+    ("https-memory-8", https::little_memory),
     ("queue-other-disks-are-refused", queue::refused),
     ("queue-round-trip", queue::round_trip),
     ("queue-4096-byte-sectors", queue::large_sectors),
@@ -101,6 +107,7 @@ pub(crate) fn run(on: On, options: Options, filter: &[String]) -> Result<Outcome
     let phase = Phase::start("building httpd and the queue for Xen");
     let others = Others {
         disk: disk::build()?,
+        tls: https::build()?,
         queue: image::build(QUEUE, Target::Xen, With::default())?,
     };
     let image = image::build(APP, Target::Xen, With::default())?;

@@ -61,6 +61,27 @@ impl Image {
         self.folder.join("unikernel.debug")
     }
 
+    /// A copy in `folder`, where the next build of the same application does not replace it.
+    ///
+    /// # Errors
+    /// If it can't be copied.
+    pub(crate) fn keep(&self, folder: PathBuf) -> Result<Self> {
+        let kept = Self {
+            folder,
+            ..self.clone()
+        };
+        fs::create_dir_all(&kept.folder)?;
+        for (from, to) in [
+            (self.packed(), kept.packed()),
+            (self.elf(), kept.elf()),
+            (self.debug(), kept.debug()),
+            (self.config(), kept.config()),
+        ] {
+            fs::copy(&from, &to).with_context(|| format!("cannot copy {}", from.display()))?;
+        }
+        Ok(kept)
+    }
+
     /// What `xl create` reads.
     pub(crate) fn config(&self) -> PathBuf {
         self.folder.join("unikernel.cfg")

@@ -1,0 +1,300 @@
+//! httpd by HTTPS, looked at by clients that are not ours: curl, OpenSSL and Python.
+
+use std::fs;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use super::APP;
+use super::context::{BOOT, Context, END};
+use crate::image::{self, Image, With};
+use crate::project::Target;
+use crate::xen::Settings;
+use crate::{ca, sh};
+
+/// The name that certificates here are for.
+const NAME: &str = "localhost";
+
+/// Builds httpd with TLS; kept where the httpd of the other tests does not replace it.
+pub(super) fn build() -> Result<Image> {
+    let with = With {
+        tls: true,
+        ..With::default()
+    };
+    let built = image::build(APP, Target::Xen, with)?;
+    built.keep(Context::keep("httpd-tls")?)
+}
+
+/// A guest that serves by HTTPS, and what its clients need.
+struct Site {
+    /// What leads to its port 443.
+    at: SocketAddr,
+    /// What leads to its port 80.
+    plain: SocketAddr,
+    /// The file of its CA.
+    ca: PathBuf,
+}
+
+impl Site {
+    fn boot(context: &mut Context<'_>, words: &str, memory: Option<u64>) -> Result<Self> {
+        let (ca, key) = files(&[NAME])?;
+        let settings = Settings {
+            key: Some(key),
+            memory,
+            extra: Some(format!("{} {words}", context.address())),
+            ..Settings::default()
+        };
+        let guest = context.guest_of_tls(3, settings)?;
+        let address = guest.address(BOOT)?;
+        let site = Self {
+            at: context.way(address, 443)?,
+            plain: context.way(address, 80)?,
+            ca,
+        };
+        site.curl(
+            "/",
+            &["--retry", "20", "--retry-all-errors", "--retry-delay", "1"],
+        )?;
+        Ok(site)
+    }
+
+    /// What curl makes of a page: it verifies the certificate.
+    fn curl(&self, path: &str, more: &[&str]) -> Result<Vec<u8>> {
+        let mut curl = Command::new("curl");
+        curl.args([
+            "--silent",
+            "--show-error",
+            "--fail",
+            "--max-time",
+            "60",
+            "--cacert",
+        ])
+        .arg(&self.ca)
+        .arg("--connect-to")
+        .arg(format!("{NAME}:443:{}", self.at))
+        .args(more)
+        .arg(format!("https://{NAME}{path}"));
+        let done = curl.output()?;
+        if !done.status.success() {
+            bail!("curl of {path}: {}", String::from_utf8_lossy(&done.stderr));
+        }
+        Ok(done.stdout)
+    }
+
+    /// What OpenSSL says of a handshake and of a page.
+    fn openssl(&self, words: &[&str]) -> Result<String> {
+        let mut openssl = Command::new("openssl");
+        openssl
+            .args([
+                "s_client",
+                "-connect",
+                &self.at.to_string(),
+                "-servername",
+                NAME,
+            ])
+            .args(["-verify_return_error", "-ign_eof", "-CAfile"])
+            .arg(&self.ca)
+            .args(words)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = openssl.spawn()?;
+        let request = format!("GET /boot/ HTTP/1.1\r\nHost: {NAME}\r\nConnection: close\r\n\r\n");
+        if let Some(input) = &mut child.stdin {
+            input.write_all(request.as_bytes())?;
+        }
+        let done = child.wait_with_output()?;
+        let said = [done.stdout, done.stderr].concat();
+        Ok(String::from_utf8_lossy(&said).into_owned())
+    }
+}
+
+/// A CA's file, and the file of a key by it.
+fn files(names: &[&str]) -> Result<(PathBuf, PathBuf)> {
+    let (ca, key) = ca::issue(names)?;
+    let files = (Context::keep("ca.pem")?, Context::keep("tls.pem")?);
+    fs::write(&files.0, ca)?;
+    fs::write(&files.1, key)?;
+    Ok(files)
+}
+
+/// Every file, byte for byte, to curl; port 80 leads there.
+pub(super) fn pages(context: &mut Context<'_>) -> Result<()> {
+    let site = Site::boot(context, "hsts=31536000", None)?;
+    for (path, bytes) in Context::site()? {
+        ensure!(
+            site.curl(&path, &[])? == bytes,
+            "{path} differs from its file"
+        );
+    }
+    let head = site.curl("/", &["--head"])?;
+    let head = String::from_utf8_lossy(&head).to_ascii_lowercase();
+    ensure!(
+        head.contains("strict-transport-security: max-age=31536000\r\n"),
+        "{head}"
+    );
+    let mut curl = Command::new("curl");
+    let to = format!("http://{}/a?b", site.plain);
+    let redirected = sh::output(curl.args([
+        "-s",
+        "--max-time",
+        "60",
+        "-o",
+        "/dev/null",
+        "-w",
+        "%{http_code} %{redirect_url}",
+        &to,
+    ]))?;
+    let expected = format!("308 https://{}/a?b", site.plain.ip());
+    ensure!(
+        redirected == expected,
+        "port 80 said {redirected}, not {expected}"
+    );
+    Ok(())
+}
+
+/// OpenSSL and Python: both versions, sessions resumed, nothing older.
+pub(super) fn other_clients(context: &mut Context<'_>) -> Result<()> {
+    let site = Site::boot(context, "tls12", None)?;
+    let session = Context::keep("session.pem")?;
+    let session = session
+        .to_str()
+        .context("the project's folder has a name that is no UTF-8")?;
+    for (version, shown) in [("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")] {
+        let first = site.openssl(&[version, "-sess_out", session])?;
+        for words in [
+            "HTTP/1.1 200 OK",
+            "Verification: OK",
+            &format!("New, {shown}"),
+        ] {
+            ensure!(first.contains(words), "no `{words}`:\n{first}");
+        }
+        let second = site.openssl(&[version, "-sess_in", session])?;
+        ensure!(
+            second.contains(&format!("Reused, {shown}")),
+            "not resumed:\n{second}"
+        );
+    }
+    let old = site.openssl(&["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"])?;
+    ensure!(
+        old.contains("alert") && !old.contains("200 OK"),
+        "TLS 1.1 is spoken:\n{old}"
+    );
+    let said = site.python("print(get('/boot/')[:15], context.maximum_version.name)")?;
+    ensure!(said.contains("HTTP/1.1 200 OK"), "Python said {said}");
+    Ok(())
+}
+
+/// A key that can't be used ends the guest with a line that says why, and nothing is served in the clear.
+pub(super) fn bad_keys(context: &mut Context<'_>) -> Result<()> {
+    let (_, good) = files(&[NAME])?;
+    let text = fs::read_to_string(&good)?;
+    let (key, certificate) = text
+        .split_once("-----BEGIN CERT")
+        .context("no certificate")?;
+    let certificate = format!("-----BEGIN CERT{certificate}");
+    let other = ca::issue(&[NAME])?.1;
+    let other = other.split("-----BEGIN CERT").next().unwrap_or_default();
+    for (text, why) in [
+        (key.to_owned(), "there is no certificate in it"),
+        (certificate.clone(), "there is no key in it"),
+        (
+            format!("{other}{certificate}"),
+            "belongs to none of the keys",
+        ),
+        (text.replace("\nMI", "\nMX"), "line "),
+    ] {
+        let file = Context::keep("bad.pem")?;
+        fs::write(&file, text)?;
+        let settings = Settings {
+            key: Some(file),
+            extra: Some(context.address().into()),
+            ..Settings::default()
+        };
+        let guest = context.guest_of_tls(3, settings)?;
+        guest.wait_end(END)?;
+        let console = guest.console.text();
+        ensure!(
+            console.contains(why) && console.contains("the boot module"),
+            "no `{why}`:\n{console}"
+        );
+        ensure!(
+            !console.contains("serving"),
+            "it served all the same:\n{console}"
+        );
+        context.clean(false);
+    }
+    Ok(())
+}
+
+/// Five hundred clients have a connection to a guest of 32 MiB at the same time, and all are served.
+pub(super) fn crowd(context: &mut Context<'_>) -> Result<()> {
+    let site = Site::boot(context, "", Some(32))?;
+    for round in ["first", "second"] {
+        let said = site.python("print(crowd(500))")?;
+        ensure!(
+            said.trim() == "500",
+            "{said} of 500 were served in the {round} crowd"
+        );
+    }
+    Ok(())
+}
+
+/// It works in 8 MiB.
+pub(super) fn little_memory(context: &mut Context<'_>) -> Result<()> {
+    let site = Site::boot(context, "", Some(8))?;
+    for (path, bytes) in Context::site()? {
+        ensure!(
+            site.curl(&path, &[])? == bytes,
+            "{path} differs from its file"
+        );
+    }
+    let said = site.python("print(crowd(50))")?;
+    ensure!(said.trim() == "50", "{said} of 50 were served");
+    Ok(())
+}
+
+impl Site {
+    /// Runs some lines of Python, which have a page and a crowd to ask for.
+    fn python(&self, lines: &str) -> Result<String> {
+        const ASK: &str = r#"
+import asyncio, ssl, sys
+host, port, name, ca = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
+context = ssl.create_default_context(cafile=ca)
+async def ask(path):
+    reader, writer = await asyncio.open_connection(host, port, ssl=context, server_hostname=name, ssl_handshake_timeout=120)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: {name}\r\n\r\n".encode())
+    return writer, (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+def get(path):
+    return asyncio.run(ask(path))[1]
+async def many(count):
+    # QEMU's forwarding takes a few at a time; they stay until all are there.
+    gate, there, answers = asyncio.Semaphore(16), asyncio.Event(), []
+    async def one():
+        async with gate:
+            writer, answer = await ask("/boot/")
+        answers.append(answer)
+        if len(answers) == count:
+            there.set()
+        await there.wait()
+        writer.close()
+    await asyncio.gather(*[one() for _ in range(count)])
+    return sum(answer.startswith("HTTP/1.1 200") for answer in answers)
+def crowd(count):
+    return asyncio.run(many(count))
+"#;
+        let mut python = Command::new("python3");
+        python
+            .args(["-c", &format!("{ASK}{lines}")])
+            .args([
+                self.at.ip().to_string(),
+                self.at.port().to_string(),
+                NAME.into(),
+            ])
+            .arg(&self.ca);
+        sh::output(&mut python)
+    }
+}
