@@ -24,6 +24,9 @@ const MOST: usize = 20_000;
 /// Memory that has to be free for a connection to be taken or a request to be answered: for what is allocated then.
 const RESERVE: usize = 64 * 1024;
 
+/// What the tables of timers and of tasks that are ready take for each connection at the moment when they double, in bytes.
+const TABLES: usize = 96;
+
 /// How long to wait for memory before looking again.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -125,7 +128,7 @@ impl<H: Handler> Service<H> {
         let (stream, _) = listener.accept().await?;
         // Only now: who has waited for long may find less. Memory comes back in other ways too than by the end of a
         // connection of ours.
-        while is_short_of_memory() {
+        while !memory::has_room(RESERVE + self.open.get() * TABLES) {
             time::sleep(PAUSE).await;
         }
         Ok(stream)

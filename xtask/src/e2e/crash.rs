@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 
 use super::context::{BOOT, Context};
 use crate::commands::symbolize::symbolize;
-use crate::xen::Settings;
+use crate::xen::{Guest, Settings};
 
 /// Where the application asks for its crash, and where the kernel obliges.
 const APPLICATION: &str = "examples/httpd/src/crash.rs:";
@@ -48,32 +48,26 @@ pub(super) fn data(context: &mut Context<'_>) -> Result<()> {
 
 /// Xen ends a guest whose loop stands still, if it was asked to.
 pub(super) fn watchdog(context: &mut Context<'_>) -> Result<()> {
-    let extra = Some(String::from("watchdog=3 crash=loop"));
-    let guest = context.guest(
-        1,
-        Settings {
-            extra,
-            preserve: true,
-            ..Settings::default()
-        },
-    )?;
+    let guest = guest(context, "watchdog=3 crash=loop")?;
     guest.wait_end(BOOT)?;
     ensure!(guest.report().is_none(), "it crashed in another way");
     Ok(())
 }
 
+/// A guest with these words, which stays if it crashes.
+fn guest(context: &mut Context<'_>, extra: &str) -> Result<Guest> {
+    let settings = Settings {
+        extra: Some(extra.to_owned()),
+        preserve: true,
+        ..Settings::default()
+    };
+    context.guest(1, settings)
+}
+
 /// Crashes a guest by `crash=<how>`. The report must say `says`, and, once symbolized, have for each of `places` a line
 /// with that function in that file.
 fn crash(context: &mut Context<'_>, how: &str, says: &str, places: &[(&str, &str)]) -> Result<()> {
-    let extra = Some(format!("crash={how}"));
-    let guest = context.guest(
-        1,
-        Settings {
-            extra,
-            preserve: true,
-            ..Settings::default()
-        },
-    )?;
+    let guest = guest(context, &format!("crash={how}"))?;
     let report = guest.wait_report(BOOT)?;
     ensure!(
         report.contains(says),
