@@ -28,9 +28,10 @@ const MANY: usize = 20_000;
 /// and for the connections of a guest that has very many.
 const PART: usize = 12;
 
-/// What one connection may take of what is left of that: a sixteenth, so that those which come early get much, and none
-/// of them all.
+/// What one connection may take of what is left of that: a sixteenth of the first half, so that the few of most guests get
+/// much, and a sixty-fourth of the rest, so that many get what a page needs.
 const SHARE: usize = 16;
+const LATER_SHARE: usize = 64;
 
 /// Bytes that connections leave for everything else.
 const RESERVE: usize = 256 * 1024;
@@ -80,7 +81,12 @@ impl Buffers {
             None => usize::MAX,
         };
         let left = (self.limit + spare).saturating_sub(self.taken.get());
-        let share = left.min(free) / SHARE;
+        let part = if left > self.limit / 2 {
+            SHARE
+        } else {
+            LATER_SHARE
+        };
+        let share = left.min(free) / part;
         let size = 1 << share.clamp(SMALLEST, LARGEST).ilog2();
         let sizes = Sizes {
             rx: self.rx.unwrap_or(size),
