@@ -252,7 +252,12 @@ impl Guest {
     /// # Errors
     /// If `xl` fails: there is no such guest, or it doesn't take requests.
     pub(crate) fn xl(&self, verb: &str) -> Result<String> {
-        self.dom0.run(&format!("xl {verb} '{}'", self.name))
+        let name = &self.name;
+        // Once more where xl itself dies, as programs of an emulated dom0 do now and then, unless it was done by then.
+        self.dom0.run(&format!(
+            "xl {verb} '{name}'; status=$?
+             if [ $status = 139 ]; then ! xl domid '{name}' >/dev/null 2>&1 || xl {verb} '{name}'; else (exit $status); fi"
+        ))
     }
 
     /// The guest's domain number, none if it is gone.
