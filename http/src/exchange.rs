@@ -218,9 +218,7 @@ fn append_head<E>(
     }
     out.extend_from_slice(status.line().as_bytes());
     for (name, value) in fields {
-        for part in [name, ": ", value, "\r\n"] {
-            out.extend_from_slice(part.as_bytes());
-        }
+        fields::append(out, name, value);
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! Header field lines (RFC 9112 §5) and the lists in their values (RFC 9110 §5.6.1).
 
+use alloc::vec::Vec;
+
 /// Where a field's name and value lie in the head that has it. A head is shorter than 64 KiB.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Field {
@@ -54,6 +56,13 @@ pub(crate) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
         .filter(|element| !element.is_empty())
 }
 
+/// Appends the line of a field that [may be sent](is_sendable).
+pub(crate) fn append(out: &mut Vec<u8>, name: &str, value: &str) {
+    for part in [name, ": ", value, "\r\n"] {
+        out.extend_from_slice(part.as_bytes());
+    }
+}
+
 /// Whether a name or value may be sent: no control character, and so no way to end the line early.
 pub(crate) fn is_sendable(name: &str, value: &str) -> bool {
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
@@ -65,7 +74,6 @@ pub(crate) fn is_sendable(name: &str, value: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec::Vec;
 
     #[test]
     fn fields_are_found_where_they_lie() {

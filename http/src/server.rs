@@ -115,9 +115,7 @@ impl<C: Clock> Server<C> {
             if !crate::fields::is_sendable(name, value) {
                 return Err((name, value));
             }
-            for part in [name, ": ", value, "\r\n"] {
-                self.fields.extend_from_slice(part.as_bytes());
-            }
+            crate::fields::append(&mut self.fields, name, value);
         }
         Ok(self)
     }

@@ -1,7 +1,6 @@
 //! The two ends of a connection, each with what rustls calls its own: a program that has one does not contain the other.
 
 use core::ops::Deref;
-use rustls::CommonState;
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{UnbufferedConnectionCommon, UnbufferedStatus};
@@ -32,9 +31,6 @@ pub trait Sealed {
         connection: &'c mut Self::Connection,
         incoming: &'i mut [u8],
     ) -> UnbufferedStatus<'c, 'i, Self::Data>;
-
-    /// What both ends know.
-    fn state(connection: &Self::Connection) -> &CommonState;
 }
 
 impl Sealed for Server {
@@ -47,10 +43,6 @@ impl Sealed for Server {
     ) -> UnbufferedStatus<'c, 'i, Self::Data> {
         connection.process_tls_records(incoming)
     }
-
-    fn state(connection: &Self::Connection) -> &CommonState {
-        connection
-    }
 }
 
 impl Sealed for Client {
@@ -62,9 +54,5 @@ impl Sealed for Client {
         incoming: &'i mut [u8],
     ) -> UnbufferedStatus<'c, 'i, Self::Data> {
         connection.process_tls_records(incoming)
-    }
-
-    fn state(connection: &Self::Connection) -> &CommonState {
-        connection
     }
 }

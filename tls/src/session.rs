@@ -71,7 +71,7 @@ impl<R: Sealed> Session<R> {
     }
 
     pub(crate) fn state(&self) -> &CommonState {
-        R::state(&self.connection)
+        &self.connection
     }
 
     /// Where the next input goes.

@@ -157,22 +157,18 @@ impl Sleep {
         duration: Duration,
         future: F,
     ) -> impl Future<Output = Result<F::Output, Elapsed>> {
-        self.race(Some(round() + duration), future)
+        self.reset(round() + duration);
+        self.race(future)
     }
 
-    /// Waits for `future` or until `deadline`, if that is another than there is.
+    /// Waits for `future`, but no longer than this sleep does.
     fn race<F: Future + Unpin>(
         &mut self,
-        mut deadline: Option<Instant>,
         mut future: F,
     ) -> impl Future<Output = Result<F::Output, Elapsed>> {
         core::future::poll_fn(move |cx| {
             if let Poll::Ready(value) = Pin::new(&mut future).poll(cx) {
                 return Poll::Ready(Ok(value));
-            }
-            // Only now: most are ready at once.
-            if let Some(deadline) = deadline.take() {
-                self.reset(deadline);
             }
             Pin::new(&mut *self).poll(cx).map(|()| Err(Elapsed))
         })
@@ -213,5 +209,5 @@ impl core::error::Error for Elapsed {}
 /// # Errors
 /// [`Elapsed`] when the time ran out first. A future that is ready in the same moment wins.
 pub async fn timeout<F: Future>(duration: Duration, future: F) -> Result<F::Output, Elapsed> {
-    sleep(duration).race(None, core::pin::pin!(future)).await
+    sleep(duration).race(core::pin::pin!(future)).await
 }

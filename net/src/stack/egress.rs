@@ -5,6 +5,7 @@ use super::device::Outgoing;
 use super::timewait::Remains;
 use super::{Id, Inner, now};
 use crate::Error;
+use smoltcp::phy::Device;
 use smoltcp::socket::tcp::State;
 use smoltcp::time::{Duration, Instant};
 
@@ -71,8 +72,7 @@ impl Inner {
         for _ in 0..BURST {
             // Before smoltcp is asked: it takes a segment that duplicate acknowledgements tell of for sent again although
             // there was no room for it, and no timer runs then that would send it another time.
-            if !out.has_room() {
-                out.starved = true;
+            if out.transmit(now).is_none() {
                 next = Next::NoRoom;
                 break;
             }
