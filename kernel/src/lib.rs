@@ -37,6 +37,7 @@ mod mem;
 pub mod addr;
 pub mod boot_module;
 pub mod cmdline;
+pub mod computed;
 pub mod entropy;
 pub mod limit;
 pub mod memory;

@@ -47,6 +47,7 @@ mod session;
 mod sessions;
 mod start;
 mod stream;
+mod table;
 mod ticket;
 
 pub use accept::{Limits, Options, TlsAcceptor};

@@ -1,5 +1,6 @@
 //! What must be there before anything is encrypted: entropy, and a clock that can be right.
 
+use crate::table;
 use alloc::sync::Arc;
 use core::fmt;
 use core::time::Duration;
@@ -30,6 +31,8 @@ pub enum StartError {
     NoSuites,
     /// No key could be made.
     NoKey,
+    /// This image does not compute as it should.
+    BadTable,
 }
 
 impl fmt::Display for StartError {
@@ -40,6 +43,9 @@ impl fmt::Display for StartError {
                 f.write_str("TLS does not start: the host has not said what time it is")
             }
             Self::NoKey => f.write_str("TLS does not start: no key could be made"),
+            Self::BadTable => f.write_str(
+                "TLS does not start: this image computes wrong points of P-256; it was linked with a ring that has another table",
+            ),
             Self::NoSuites => {
                 f.write_str("TLS does not start: there is no cipher for the versions asked for")
             }
@@ -60,6 +66,9 @@ impl core::error::Error for StartError {}
 /// As [`StartError`] says.
 pub fn check() -> Result<Duration, StartError> {
     entropy::fill(&mut [0; 32]).map_err(StartError::NoEntropy)?;
+    if !table::is_ready() {
+        return Err(StartError::BadTable);
+    }
     match time::wall() {
         None => Err(StartError::NoClock),
         Some(now) if now < EARLIEST => Err(StartError::WrongClock(now)),

@@ -75,6 +75,10 @@ pub(crate) fn take_boot_module() -> Result<Option<&'static mut [u8]>, String> {
     }
 }
 
+pub(crate) fn take_computed() -> Option<&'static mut [u64]> {
+    None
+}
+
 pub(crate) fn memory_stats() -> Option<Stats> {
     let free = machine(|m| m.free.get())?;
     Some(Stats {

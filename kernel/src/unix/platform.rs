@@ -73,6 +73,10 @@ pub(crate) fn take_boot_module() -> Result<Option<&'static mut [u8]>, String> {
     crate::boot_module::file::read()
 }
 
+pub(crate) fn take_computed() -> Option<&'static mut [u64]> {
+    None
+}
+
 pub(crate) fn memory_stats() -> Option<Stats> {
     None
 }

@@ -75,6 +75,25 @@ pub(crate) fn take_boot_module() -> Result<Option<&'static mut [u8]>, String> {
     Ok(Some(unsafe { core::slice::from_raw_parts_mut(start, len) }))
 }
 
+/// What `link.ld` keeps out of the file; once.
+pub(crate) fn take_computed() -> Option<&'static mut [u64]> {
+    local! {
+        static TAKEN: Cell<bool> = Cell::new(false);
+    }
+    unsafe extern "C" {
+        static mut _computed_start: [u64; 0];
+        static _computed_end: [u64; 0];
+    }
+    let start = &raw mut _computed_start;
+    let len = ((&raw const _computed_end).addr() - start.addr()) / size_of::<u64>();
+    if len == 0 || TAKEN.with(|taken| taken.replace(true)) {
+        return None;
+    }
+    // SAFETY: words of the image between its data and its zeros, writable, given away once. Code that has them as constants
+    // reads them only after they were filled, which the caller sees to.
+    Some(unsafe { core::slice::from_raw_parts_mut(start.cast(), len) })
+}
+
 pub(crate) fn memory_stats() -> Option<Stats> {
     Some(heap::stats())
 }

@@ -25,7 +25,7 @@ pub(super) const END: Duration = Duration::from_secs(60);
 pub(super) struct Context<'x> {
     pub(super) xen: &'x Xen,
     pub(super) image: Image,
-    others: Others,
+    pub(super) others: Others,
     shared: Option<Server>,
     /// Guests of the test that runs now, and the ports that lead to them.
     guests: Vec<Guest>,
