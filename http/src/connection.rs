@@ -95,6 +95,12 @@ impl<'s, S: Read + Write, C: Clock> Connection<'s, S, C> {
         }
     }
 
+    /// Notes who the client has proved to be.
+    #[cfg(feature = "access")]
+    pub fn set_peer(&mut self, peer: Option<alloc::boxed::Box<xenlet_net::Peer>>) {
+        self.io.peer = peer;
+    }
+
     /// The stream, for what is to be done with it when the connection is over. Before that, writing to it or reading from it
     /// would be in the middle of something.
     pub fn stream(&mut self) -> &mut S {

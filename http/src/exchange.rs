@@ -52,6 +52,12 @@ impl<'c, 's, S: Read + Write, C: Clock> Exchange<'c, 's, S, C> {
         self.request
     }
 
+    /// Who the client has proved to be, by a certificate.
+    #[cfg(feature = "access")]
+    pub fn peer(&self) -> Option<&xenlet_net::Peer> {
+        self.io.peer.as_deref()
+    }
+
     /// Reads some of the request's body into `into`; zero at its end. A client that waits to be told so is told to
     /// go on (RFC 9110 §10.1.1) when there is need.
     ///

@@ -61,6 +61,9 @@ pub(crate) struct Io<'s, S, C: Clock> {
     pub(crate) turn: Turn,
     /// Whether the client waits for `100 Continue` before it sends the body.
     pub(crate) expects_continue: bool,
+    /// Who the client has proved to be.
+    #[cfg(feature = "access")]
+    pub(crate) peer: Option<alloc::boxed::Box<xenlet_net::Peer>>,
 }
 
 impl<'s, S: Read + Write, C: Clock> Io<'s, S, C> {
@@ -75,6 +78,8 @@ impl<'s, S: Read + Write, C: Clock> Io<'s, S, C> {
             body: Body::Sized(0),
             turn: Turn::default(),
             expects_continue: false,
+            #[cfg(feature = "access")]
+            peer: None,
         }
     }
 

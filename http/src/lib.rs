@@ -32,6 +32,8 @@
 
 extern crate alloc;
 
+#[cfg(feature = "access")]
+pub mod access;
 mod chunked;
 mod conditional;
 mod connection;

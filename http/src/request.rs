@@ -49,6 +49,22 @@ pub struct Request<'c> {
     pub(crate) content_length: Option<u64>,
 }
 
+/// Its name.
+#[cfg(feature = "access")]
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Method::Get => "GET",
+            Method::Head => "HEAD",
+            Method::Post => "POST",
+            Method::Put => "PUT",
+            Method::Patch => "PATCH",
+            Method::Delete => "DELETE",
+            Method::Options => "OPTIONS",
+        })
+    }
+}
+
 impl<'c> Request<'c> {
     /// The method.
     pub fn method(&self) -> Method {

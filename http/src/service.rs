@@ -135,7 +135,11 @@ impl<H: Handler> Service<H> {
     }
 
     async fn connection<T: Stream>(&self, mut stream: T) {
+        #[cfg(feature = "access")]
+        let peer = stream.peer();
         let mut connection = self.server.connection(&mut stream);
+        #[cfg(feature = "access")]
+        connection.set_peer(peer);
         if let Err(error) = self.exchanges(&mut connection).await {
             log::debug!(target: "http", "{error}");
             if matches!(error, Error::Stalled) {

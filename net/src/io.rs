@@ -3,6 +3,7 @@
 
 use crate::Error;
 use crate::sockets::TcpStream;
+use alloc::boxed::Box;
 use embedded_io_async::{ErrorType, Read, Write};
 
 impl ErrorType for TcpStream {
@@ -50,6 +51,15 @@ impl Write for &TcpStream {
     }
 }
 
+/// Who the other end of a stream has proved to be, by a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The common name of the certificate's subject; empty if it has none.
+    pub name: Box<str>,
+    /// The certificate's SHA-256.
+    pub fingerprint: [u8; 32],
+}
+
 /// A stream that ends: what a service needs of a connection, be it TCP or something on top of it.
 pub trait Stream: Read + Write {
     /// Says to the peer that nothing will follow what was written. Reading goes on.
@@ -60,6 +70,11 @@ pub trait Stream: Read + Write {
 
     /// Breaks the connection off, without a word and at once.
     fn abort(&mut self);
+
+    /// Who the other end has proved to be.
+    fn peer(&self) -> Option<Box<Peer>> {
+        None
+    }
 }
 
 impl Stream for TcpStream {

@@ -75,7 +75,7 @@ mod sockets {
 
 pub use error::Error;
 pub use interface::{Cidr, InterfaceInfo, Source, Stats};
-pub use io::Stream;
+pub use io::{Peer, Stream};
 pub use sockets::{TcpListener, TcpStream, UdpSocket, interfaces, up};
 
 /// The address of the first interface that has one.

@@ -13,6 +13,12 @@ use xenlet_kernel::run::{Termination, spawn};
 use xenlet_kernel::time::Duration;
 use xenlet_net::hosted::Peer;
 
+/// What the operator's token is for an application that has such.
+const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+/// The line with it.
+pub const OPERATOR: &str = "Authorization: Bearer 0123456789abcdef0123456789abcdef\r\n";
+
 /// Runs `application` with this command line, and `client` beside it on a peer that gives addresses by DHCP. When the
 /// client is done, the toolstack asks for `poweroff`.
 ///
@@ -32,6 +38,7 @@ where
     let config = Config {
         command_line: line.into(),
         wall: Some(Duration::from_secs(1_792_000_000)),
+        boot_module: Some(format!("token operator: {TOKEN}\n").into_bytes()),
         ..Config::default()
     };
     let ended = hosted::run(config, async move || {

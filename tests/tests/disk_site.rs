@@ -12,7 +12,7 @@ use xenlet_httpd::SITE;
 use xenlet_kernel::page;
 use xenlet_kernel::run::spawn;
 use xenlet_net::hosted::Peer;
-use xenlet_tests::{get, run};
+use xenlet_tests::{OPERATOR, get, run};
 
 /// An image of the folder that the program was built with, and of a file that is larger than any cache here.
 fn image() -> &'static [u8] {
@@ -97,7 +97,7 @@ fn a_file_larger_than_the_cache_for_many_at_once() {
             let (from, body) = task.await;
             assert!(body == large[from..], "from {from}");
         }
-        let status = get(&peer, "/status.json", "").await;
+        let status = get(&peer, "/status.json", OPERATOR).await;
         let status: serde_json::Value = serde_json::from_slice(&status.body).unwrap();
         let cache = &status["site"]["cache"];
         assert_eq!(cache["limit_bytes"], 128 * 1024);

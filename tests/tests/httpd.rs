@@ -13,7 +13,7 @@ use xenlet_kernel::time::{Duration, now, sleep};
 use xenlet_kernel::{grant, page};
 use xenlet_net::hosted::{Faults, Faulty, Peer};
 use xenlet_netfront::hosted as netfront;
-use xenlet_tests::{answer, get, run, shut_down};
+use xenlet_tests::{OPERATOR, answer, get, run, shut_down};
 
 /// The command line of a guest that speaks no TLS, which it is built with.
 const CLEAR: &str = "tls=off";
@@ -226,13 +226,13 @@ fn without_a_network_it_idles_and_ends_when_asked() {
 #[test]
 fn the_status_page_is_of_this_very_guest() {
     run(CLEAR, xenlet_httpd::run, async |peer| {
-        let status = get(&peer, "/status.json", "").await;
+        let status = get(&peer, "/status.json", OPERATOR).await;
         let text = String::from_utf8(status.body).unwrap();
         assert!(
             text.contains("\"target\":\"hosted\"") && text.contains("\"listening\""),
             "{text}"
         );
-        assert_eq!(get(&peer, "/status", "").await.status, 200);
+        assert_eq!(get(&peer, "/status", OPERATOR).await.status, 200);
     });
 }
 

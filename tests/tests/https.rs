@@ -10,7 +10,7 @@ use xenlet_httpd::SITE;
 use xenlet_kernel::hosted::{self, Config, Ended, store};
 use xenlet_kernel::run::spawn;
 use xenlet_kernel::shutdown::Reason;
-use xenlet_kernel::time::{Duration, sleep};
+use xenlet_kernel::time::{Duration, now, sleep};
 use xenlet_net::hosted::{Peer, PeerStream};
 use xenlet_tests::{Answer, answer, get, shut_down};
 use xenlet_tls::{Client, Roots, TlsConnector, TlsStream};
@@ -39,8 +39,17 @@ fn config(line: &str, module: Option<String>) -> Config {
 
 /// Runs httpd with this command line and a key, and `client` beside it.
 fn run(line: &str, client: impl AsyncFnOnce(Browser) + Send + 'static) -> Ended<()> {
+    run_with(line, "", client)
+}
+
+/// The same, with more in the boot module.
+fn run_with(
+    line: &str,
+    more: &str,
+    client: impl AsyncFnOnce(Browser) + Send + 'static,
+) -> Ended<()> {
     let (key, certificate) = key((2026, 2027));
-    let config = config(line, Some(key.clone() + &certificate));
+    let config = config(line, Some(key.clone() + &certificate + more));
     let ended = hosted::run(config, async move || {
         let peer = Peer::attach_default();
         let roots = Roots::from_pem(certificate.as_bytes()).unwrap();
@@ -76,9 +85,14 @@ impl Browser {
 
     /// Asks on a connection of its own.
     async fn get(&self, path: &str) -> Answer {
+        self.ask(path, "").await
+    }
+
+    /// The same, with these lines in the head.
+    async fn ask(&self, path: &str, lines: &str) -> Answer {
         let mut stream = self.connect().await;
         let request =
-            format!("GET {path} HTTP/1.1\r\nHost: guest.test\r\nConnection: close\r\n\r\n");
+            format!("GET {path} HTTP/1.1\r\nHost: guest.test\r\nConnection: close\r\n{lines}\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let answer = answer(&mut stream, true).await;
         assert_eq!(
@@ -98,6 +112,16 @@ fn every_file_byte_for_byte_and_port_80_leads_there() {
             assert!(served.body == file.identity().body(), "{}", file.path());
             let hsts = served.field("Strict-Transport-Security");
             assert_eq!(hsts, Some("max-age=1000"));
+            for (name, value) in [
+                ("X-Content-Type-Options", "nosniff"),
+                ("X-Frame-Options", "DENY"),
+                ("Referrer-Policy", "strict-origin-when-cross-origin"),
+            ] {
+                assert_eq!(served.field(name), Some(value));
+            }
+            let policy = served.field("Content-Security-Policy").unwrap();
+            assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
+            assert_eq!(served.field("Server"), None);
         }
         let there = get(&browser.peer, "/a%20%3f/?x=%41", "").await;
         assert_eq!(there.status, 308);
@@ -140,6 +164,89 @@ fn one_connection_many_requests_and_sessions_that_are_resumed() {
 }
 
 #[test]
+fn compressed_only_where_that_is_wanted() {
+    for (line, coding) in [("", None), ("compress", Some("br"))] {
+        run(line, async move |browser| {
+            let style = browser
+                .ask("/style.css", "Accept-Encoding: br, gzip\r\n")
+                .await;
+            assert_eq!(
+                (style.status, style.field("Content-Encoding")),
+                (200, coding)
+            );
+        });
+    }
+}
+
+#[test]
+fn the_guests_own_pages_are_for_its_operator() {
+    const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+    let ended = run_with("", &format!("token operator: {TOKEN}\n"), async |browser| {
+        let refused = browser.get("/status").await;
+        assert_eq!(refused.status, 401);
+        assert_eq!(refused.field("WWW-Authenticate"), Some("Bearer"));
+        let with = |token: &str| format!("Authorization: Bearer {token}\r\n");
+        for path in ["/status", "/status.json"] {
+            assert_eq!(browser.ask(path, &with(TOKEN)).await.status, 200);
+            let before = now();
+            let refused = browser.ask(path, &with(&TOKEN.replace('f', "e"))).await;
+            assert_eq!(refused.status, 401);
+            assert!(
+                now().since(before) >= Duration::from_secs(1),
+                "guessing is slow"
+            );
+        }
+        assert_eq!(browser.ask("/", &with("wrong")).await.status, 200);
+        // Many guess at once: few wait, nobody is admitted, and the operator is not kept out.
+        let browser = Rc::new(browser);
+        let guessing: Vec<_> = (0..100)
+            .map(|n| {
+                let browser = Rc::clone(&browser);
+                let lines = with(&format!("{n:032}"));
+                spawn(async move { browser.ask("/status", &lines).await.status })
+            })
+            .collect();
+        sleep(Duration::from_millis(500)).await;
+        assert_eq!(browser.ask("/status", &with(TOKEN)).await.status, 200);
+        let mut answers = Vec::new();
+        for guess in guessing {
+            answers.push(guess.await);
+        }
+        let count = |status| answers.iter().filter(|answer| **answer == status).count();
+        assert_eq!((count(401), count(429)), (64, 36));
+    });
+    for line in [
+        "access: GET, HEAD /status: token operator",
+        "access: any method /: anyone",
+        "a wrong token was sent for \"/status\"",
+    ] {
+        assert!(ended.console.contains(line), "{}", ended.console);
+    }
+    assert!(
+        !ended.console.contains(TOKEN),
+        "the token is on the console"
+    );
+}
+
+#[test]
+fn without_a_token_the_guests_own_pages_are_for_nobody() {
+    let ended = run("", async |browser| {
+        for lines in [
+            "",
+            "Authorization: Basic eDp5\r\n",
+            "Authorization: Bearer 0\r\n",
+        ] {
+            assert_eq!(browser.ask("/status", lines).await.status, 401);
+        }
+    });
+    let console = ended.console;
+    assert!(
+        console.contains("access: there is no token operator"),
+        "{console}"
+    );
+}
+
+#[test]
 fn without_a_good_key_nothing_is_served() {
     let (good, certificate) = key((2026, 2027));
     let (other, _) = key((2026, 2027));
@@ -168,7 +275,22 @@ fn without_a_good_key_nothing_is_served() {
             Some(good.clone() + &certificate),
             "tls=on: it is off or selfsigned",
         ),
-        ("hsts=ever", Some(good + &certificate), "hsts=ever"),
+        ("hsts=ever", Some(good.clone() + &certificate), "hsts=ever"),
+        (
+            "",
+            Some(good.clone() + &certificate + "token operator: short"),
+            "the token \"operator\": it is shorter than 16 characters",
+        ),
+        (
+            "",
+            Some(good.clone() + &certificate + "token operat: 0123456789abcdef"),
+            "the token \"operat\": no access rule of this image names it",
+        ),
+        (
+            "",
+            Some(good + &certificate + "clients:\n" + &certificate),
+            "no access rule of this image asks for a certificate",
+        ),
     ] {
         let ended = hosted::run(config(line, module), async || {
             let _peer = Peer::attach_default();

@@ -91,7 +91,7 @@ impl TlsAcceptor {
         clients: &Roots,
         required: bool,
     ) -> Result<Self, StartError> {
-        let provider = start::provider(start::signatures());
+        let provider = start::provider(start::SIGNATURES);
         let roots = Arc::clone(&clients.0);
         let verifier =
             WebPkiClientVerifier::builder_with_provider(roots, Arc::new(provider.clone()));

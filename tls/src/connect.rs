@@ -68,7 +68,7 @@ impl TlsConnector {
     /// Without entropy, or with a clock that is plainly wrong.
     pub fn new(roots: &Roots, alpn: &[&str], tls12: bool) -> Result<Self, StartError> {
         start::check()?;
-        let provider = Arc::new(start::provider(start::signatures()));
+        let provider = Arc::new(start::provider(start::SIGNATURES));
         let mut config = ClientConfig::builder_with_details(provider, Arc::new(start::Kernel))
             .with_protocol_versions(start::versions(tls12))
             .map_err(|_| StartError::NoSuites)?

@@ -11,6 +11,9 @@ pub(crate) const BIT_STRING: u8 = 0x03;
 pub(crate) const OCTET_STRING: u8 = 0x04;
 pub(crate) const OID: u8 = 0x06;
 pub(crate) const UTF8_STRING: u8 = 0x0c;
+const PRINTABLE_STRING: u8 = 0x13;
+/// `id-at-commonName` (RFC 5280 §A.1).
+pub(crate) const COMMON_NAME: &[u8] = &[0x55, 4, 3];
 pub(crate) const BOOLEAN: u8 = 0x01;
 pub(crate) const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
@@ -150,6 +153,33 @@ pub(crate) fn validity(mut certificate: &[u8]) -> Option<(Date, Date)> {
     let mut dates = expect(&mut fields, SEQUENCE)?;
     let mut date = || element(&mut dates).and_then(|(tag, text)| Date::parse(tag, text));
     Some((date()?, date()?))
+}
+
+/// The common name (`CN`) of a certificate's subject; of several, the last, which is the most specific.
+pub(crate) fn common_name(mut certificate: &[u8]) -> Option<&str> {
+    let mut certificate = expect(&mut certificate, SEQUENCE)?;
+    let mut fields = expect(&mut certificate, SEQUENCE)?;
+    if fields.first() == Some(&CONTEXT_0) {
+        element(&mut fields)?;
+    }
+    for tag in [INTEGER, SEQUENCE, SEQUENCE, SEQUENCE] {
+        // Its number, its signature's algorithm, its issuer, its validity.
+        expect(&mut fields, tag)?;
+    }
+    let (mut subject, mut found) = (expect(&mut fields, SEQUENCE)?, None);
+    while !subject.is_empty() {
+        let mut part = expect(&mut subject, SET)?;
+        while !part.is_empty() {
+            let mut pair = expect(&mut part, SEQUENCE)?;
+            if expect(&mut pair, OID)? == COMMON_NAME {
+                let (tag, text) = element(&mut pair)?;
+                let is_text = matches!(tag, UTF8_STRING | PRINTABLE_STRING);
+                // One that can't be read must not leave another in its place.
+                found = Some(str::from_utf8(text).ok().filter(|_| is_text)?);
+            }
+        }
+    }
+    found
 }
 
 /// An element made of parts.

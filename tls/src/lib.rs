@@ -60,5 +60,13 @@ pub use role::{Client, Role, Server};
 pub use selfsigned::selfsigned;
 pub use start::{StartError, check};
 pub use stream::TlsStream;
+/// SHA-256.
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest.as_ref());
+    hash
+}
+
 /// What is wiped when it is dropped: for keys on their way to [`Identities`].
 pub use zeroize::Zeroizing;

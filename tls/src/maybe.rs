@@ -1,8 +1,9 @@
 //! A stream that may be encrypted: for programs that have both, and want their code once.
 
 use crate::{Error, TlsStream};
+use alloc::boxed::Box;
 use embedded_io_async::{ErrorType, Read, Write};
-use xenlet_net::Stream;
+use xenlet_net::{Peer, Stream};
 
 /// A stream in the clear, or TLS over one.
 #[derive(Debug)]
@@ -66,6 +67,13 @@ where
         match self {
             Self::Plain(stream) => stream.abort(),
             Self::Tls(stream) => stream.abort(),
+        }
+    }
+
+    fn peer(&self) -> Option<Box<Peer>> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(stream) => stream.peer(),
         }
     }
 }

@@ -20,8 +20,7 @@ const P256: &[u8] = &[
     0x06, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, // id-ecPublicKey
     0x06, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7, // prime256v1
 ];
-/// `id-at-commonName`, and the extensions' names (RFC 5280 §4.2.1): `id-ce`, and a number.
-const COMMON_NAME: &[u8] = &[0x55, 4, 3];
+/// The extensions' names (RFC 5280 §4.2.1): `id-ce`, and a number.
 const KEY_USAGE: &[u8] = &[0x55, 0x1d, 15];
 const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 17];
 const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 19];
@@ -93,7 +92,7 @@ fn to_be_signed(
 /// A `Name` of one part.
 fn common_name(name: &str) -> Vec<u8> {
     let part = [
-        encode(der::OID, &[COMMON_NAME]),
+        encode(der::OID, &[der::COMMON_NAME]),
         encode(der::UTF8_STRING, &[name.as_bytes()]),
     ];
     let part = encode(der::SEQUENCE, &[&part[0], &part[1]]);

@@ -10,7 +10,7 @@ use rustls::crypto::{
 use rustls::pki_types::{PrivateKeyDer, UnixTime};
 use rustls::sign::SigningKey;
 use rustls::time_provider::TimeProvider;
-use rustls::{SupportedCipherSuite, SupportedProtocolVersion};
+use rustls::{SignatureScheme, SupportedCipherSuite, SupportedProtocolVersion};
 use rustls::{crypto::ring, version};
 use xenlet_kernel::entropy::{self, NoEntropy};
 use xenlet_kernel::time;
@@ -122,10 +122,60 @@ pub(crate) fn provider(verified: WebPkiSupportedAlgorithms) -> CryptoProvider {
     }
 }
 
-/// The signatures that certificates of others may have.
-pub(crate) fn signatures() -> WebPkiSupportedAlgorithms {
-    ring::default_provider().signature_verification_algorithms
-}
+/// The signatures that certificates of others, and their owners' handshakes, may have: those that CAs make. (rustls has such a list,
+/// which an image would have together with every cipher.)
+pub(crate) const SIGNATURES: WebPkiSupportedAlgorithms = {
+    use webpki::ring as webpki;
+    WebPkiSupportedAlgorithms {
+        all: &[
+            webpki::ECDSA_P256_SHA256,
+            webpki::ECDSA_P256_SHA384,
+            webpki::ECDSA_P384_SHA256,
+            webpki::ECDSA_P384_SHA384,
+            webpki::RSA_PSS_2048_8192_SHA256_LEGACY_KEY,
+            webpki::RSA_PSS_2048_8192_SHA384_LEGACY_KEY,
+            webpki::RSA_PSS_2048_8192_SHA512_LEGACY_KEY,
+            webpki::RSA_PKCS1_2048_8192_SHA256,
+            webpki::RSA_PKCS1_2048_8192_SHA384,
+            webpki::RSA_PKCS1_2048_8192_SHA512,
+        ],
+        // Those of handshakes, the preferred first. In TLS 1.2 a curve and a hash may be of different lengths.
+        mapping: &[
+            (
+                SignatureScheme::ECDSA_NISTP256_SHA256,
+                &[webpki::ECDSA_P256_SHA256, webpki::ECDSA_P384_SHA256],
+            ),
+            (
+                SignatureScheme::ECDSA_NISTP384_SHA384,
+                &[webpki::ECDSA_P384_SHA384, webpki::ECDSA_P256_SHA384],
+            ),
+            (
+                SignatureScheme::RSA_PSS_SHA256,
+                &[webpki::RSA_PSS_2048_8192_SHA256_LEGACY_KEY],
+            ),
+            (
+                SignatureScheme::RSA_PSS_SHA384,
+                &[webpki::RSA_PSS_2048_8192_SHA384_LEGACY_KEY],
+            ),
+            (
+                SignatureScheme::RSA_PSS_SHA512,
+                &[webpki::RSA_PSS_2048_8192_SHA512_LEGACY_KEY],
+            ),
+            (
+                SignatureScheme::RSA_PKCS1_SHA256,
+                &[webpki::RSA_PKCS1_2048_8192_SHA256],
+            ),
+            (
+                SignatureScheme::RSA_PKCS1_SHA384,
+                &[webpki::RSA_PKCS1_2048_8192_SHA384],
+            ),
+            (
+                SignatureScheme::RSA_PKCS1_SHA512,
+                &[webpki::RSA_PKCS1_2048_8192_SHA512],
+            ),
+        ],
+    }
+};
 
 /// TLS 1.3, and 1.2 where it is asked for.
 pub(crate) fn versions(tls12: bool) -> &'static [&'static SupportedProtocolVersion] {

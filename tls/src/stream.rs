@@ -1,15 +1,15 @@
 //! A stream that is encrypted below and plain above.
 
-use crate::Error;
 use crate::role::{Role, Server};
 use crate::session::{Session, Spare, Step, Wish};
+use crate::{Error, der, sha256};
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use core::future::poll_fn;
 use core::pin::pin;
 use core::task::Poll;
 use embedded_io_async::{ErrorType, Read, Write};
-use xenlet_net::Stream;
+use xenlet_net::{Peer, Stream};
 
 /// A connection whose handshake is over. [`TlsAcceptor`](crate::TlsAcceptor) and [`TlsConnector`](crate::TlsConnector)
 /// make them.
@@ -69,6 +69,15 @@ impl<S: Read + Write, R: Role> TlsStream<S, R> {
             .peer_certificates()?
             .first()
             .map(AsRef::as_ref)
+    }
+
+    /// Who the peer has proved to be by that certificate.
+    pub fn peer(&self) -> Option<Box<Peer>> {
+        let certificate = self.peer_certificate()?;
+        Some(Box::new(Peer {
+            name: der::common_name(certificate).unwrap_or_default().into(),
+            fingerprint: sha256(certificate),
+        }))
     }
 
     /// Says to the peer that nothing will follow (`close_notify`), after all that was written. Reading goes on. The stream
@@ -220,5 +229,9 @@ where
 
     fn abort(&mut self) {
         self.stream.abort();
+    }
+
+    fn peer(&self) -> Option<Box<Peer>> {
+        TlsStream::peer(self)
     }
 }

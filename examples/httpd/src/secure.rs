@@ -5,9 +5,13 @@
 //! | `tls=selfsigned` | makes a key and a certificate that nobody vouches for | the boot module's |
 //! | `tls=off` | serves in the clear | HTTPS |
 //! | `tls12` | speaks TLS 1.2 too | TLS 1.3 alone |
+//! | `compress` | sends the compressed variants of files to those who take them | files as they are |
 //! | `hsts=31536000` | tells browsers to ask only by HTTPS, for so many seconds (RFC 6797) | nothing |
 //! | `https_port=8443` | where port 80 leads, if the host forwards another port to 443 | 443 |
+//!
+//! [`RULES`] say who may ask for what; [`module`] is what a boot module has in it for that.
 
+mod module;
 #[cfg(not(xenlet = "unix"))]
 mod renew;
 
@@ -18,18 +22,65 @@ use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::cell::Cell;
 use core::fmt;
 use embedded_io_async::{Read, Write};
+use xenlet_http::access::{ANY, Access, READ, Rule, Rules, Who};
 use xenlet_http::{
     Exchange, Handler, KernelClock, Limits, PLAIN_TEXT, Request, Server, Service, Status,
 };
 use xenlet_kernel::limit::RateLimit;
-use xenlet_kernel::{boot_module, cmdline, run};
+use xenlet_kernel::{boot_module, cmdline, local, run};
 use xenlet_net::TcpStream;
-use xenlet_tls::{Identities, KeyError, MaybeTls, Options, TlsAcceptor, selfsigned};
+use xenlet_tls::{MaybeTls, Options, TlsAcceptor, selfsigned, sha256};
 
 /// Where browsers look for HTTPS.
 const PORT: u16 = 443;
+
+/// Who may ask for what: the site is for everybody, what the guest says of itself for its operator.
+const RULES: Rules = Rules::new(&[
+    Rule {
+        methods: READ,
+        path: "/status",
+        who: OPERATOR,
+    },
+    Rule {
+        methods: READ,
+        path: "/status.json",
+        who: OPERATOR,
+    },
+    Rule {
+        methods: ANY,
+        path: "/",
+        who: &[Who::Anyone],
+    },
+]);
+
+/// What browsers are told with every reply by HTTPS: to take types as they are said, to show pages in nobody else's frame, to
+/// load no plug-ins, and to tell other sites no more than this one's name.
+const FIELDS: &[(&str, &str)] = &[
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    (
+        "Content-Security-Policy",
+        "frame-ancestors 'none'; object-src 'none'; base-uri 'self'; upgrade-insecure-requests",
+    ),
+    ("Referrer-Policy", "strict-origin-when-cross-origin"),
+];
+
+local! {
+    /// Whether files are sent as they are, not compressed.
+    static INCOMPRESSIBLE: Cell<bool> = Cell::new(false);
+}
+
+/// Whether files are to be sent as they are. How long compressed content is tells who listens something of it (BREACH), where it has
+/// a secret beside what somebody else may choose. Files have none; but scanners, and whoever extends this, can't know.
+pub(crate) fn is_incompressible() -> bool {
+    INCOMPRESSIBLE.with(Cell::get)
+}
+
+/// By a token.
+const OPERATOR: &[Who] = &[Who::Token("operator")];
 
 /// Serves `site`, which `what` describes: by HTTPS, unless the command line wants it in the clear.
 ///
@@ -40,27 +91,29 @@ pub(crate) async fn serve<T: Site + 'static>(
     what: fmt::Arguments<'_>,
 ) -> Result<(), Error> {
     let server = Server::new(KernelClock, Limits::default());
+    let mut access = Access::new(RULES, sha256);
     if cmdline::get("tls") == Some("off") {
+        // Somebody else may encrypt for this guest: tokens are good for that too.
+        let read = boot_module::take(|text| module::tokens(text, &mut access));
+        read.map_err(failed)?
+            .unwrap_or(Ok(()))
+            .map_err(bad_module)?;
         let plain = listen(crate::PORT).await?;
         log::info!(target: "httpd", "serving {what} on port {}, in the clear", crate::PORT);
-        let site = Service::with_server(Front::Site(Pages(site)), server);
+        show(&access, false);
+        let site = Service::with_server(Front::Site(Pages(site), access), server);
         site.serve_over(plain, layer(None)).await;
         return Ok(());
     }
-    let identities = identities()?;
-    log::info!(target: "httpd", "HTTPS: {identities}");
-    let options = Options {
-        alpn: &["http/1.1"],
-        tls12: cmdline::get("tls12").is_some(),
-        ..Options::default()
-    };
-    let acceptor = Rc::new(TlsAcceptor::new(identities, &options).map_err(failed)?);
+    let acceptor = Rc::new(acceptor(&mut access)?);
     let (to, hsts) = (number("https_port")?, number::<u32>("hsts")?);
     let hsts = hsts.map(|secs| format!("max-age={secs}"));
     let hsts = hsts
         .as_deref()
         .map(|value| ("Strict-Transport-Security", value));
-    let server = server.with_fields(hsts.as_slice());
+    let fields = [FIELDS, hsts.as_slice()].concat();
+    let server = server.with_fields(&fields);
+    INCOMPRESSIBLE.with(|flag| flag.set(cmdline::get("compress").is_none()));
     let server = server.map_err(|(name, _)| failed(format!("{name} can't be sent")))?;
 
     let plain = listen(crate::PORT).await?;
@@ -70,41 +123,65 @@ pub(crate) async fn serve<T: Site + 'static>(
     renew::follow(&acceptor);
     let redirect = Service::new(Front::<T>::Redirect(to.unwrap_or(PORT)));
     let redirect = run::spawn(redirect.serve_over(plain, layer(None)));
-    let site = Service::with_server(Front::Site(Pages(site)), server);
+    let site = Service::with_server(Front::Site(Pages(site), access), server);
     site.serve_over(sealed, layer(Some(Rc::clone(&acceptor))))
         .await;
     redirect.await;
     Ok(())
 }
 
-/// The key and the certificates to show: the boot module's, or new ones if the command line says so.
-fn identities() -> Result<Identities, Error> {
+/// What the boot module, or the command line, says: the key and the certificates to show, and the credentials of clients.
+fn acceptor(access: &mut Access) -> Result<TlsAcceptor, Error> {
+    let options = Options {
+        alpn: &["http/1.1"],
+        tls12: cmdline::get("tls12").is_some(),
+        ..Options::default()
+    };
     let now = xenlet_tls::check().map_err(failed)?;
-    match cmdline::get("tls") {
+    let (identities, clients) = match cmdline::get("tls") {
         Some("selfsigned") => {
             let own = cmdline::get("ip").and_then(|ip| ip.split('/').next());
             let names: Vec<&str> = ["localhost", "127.0.0.1"].into_iter().chain(own).collect();
-            return selfsigned(&names).map_err(failed);
+            (selfsigned(&names).map_err(failed)?, None)
         }
-        None => {}
+        None => match boot_module::take(|text| module::read(text, now, access)).map_err(failed)? {
+            Some(read) => read.map_err(bad_module)?,
+            None => {
+                return Err(failed(
+                    "there is no key: name a file with the key and its certificates, ramdisk = \"tls.pem\" in the guest's configuration; \
+                     or tls=selfsigned for trying out, or tls=off to serve in the clear, on its command line",
+                ));
+            }
+        },
         Some(other) => {
             return Err(failed(format!(
                 "tls={other}: it is off or selfsigned, or left out where there is a key"
             )));
         }
-    }
-    let read = boot_module::take(|text| Identities::from_pem(text, now));
-    let bad = |why: KeyError| {
-        failed(format!(
-            "the boot module (ramdisk = \"…\" in the guest's configuration): {why}"
-        ))
     };
-    match read.map_err(failed)? {
-        Some(identities) => identities.map_err(bad),
-        None => Err(failed(
-            "there is no key: name a file with the key and its certificates, ramdisk = \"tls.pem\" in the guest's configuration; \
-             or tls=selfsigned for trying out, or tls=off to serve in the clear, on its command line",
-        )),
+    log::info!(target: "httpd", "HTTPS: {identities}");
+    show(access, clients.is_some());
+    let acceptor = match clients {
+        Some(clients) if const { RULES.ask_for_certificates() } => {
+            TlsAcceptor::with_clients(identities, &options, &clients, false)
+        }
+        _ => TlsAcceptor::new(identities, &options),
+    };
+    acceptor.map_err(failed)
+}
+
+/// Says who may ask for what.
+fn show(access: &Access, has_clients: bool) {
+    for rule in RULES.iter() {
+        log::info!(target: "httpd", "access: {rule}");
+    }
+    let has_no_token = |name: &&str| !access.has_token(name);
+    for name in RULES.tokens().filter(has_no_token).take(1) {
+        log::warn!(
+            target: "httpd",
+            "access: there is no token {name}{}; README says how one is given",
+            if has_clients { "" } else { ", and nobody's certificate is asked for" }
+        );
     }
 }
 
@@ -128,6 +205,12 @@ fn layer(
     }
 }
 
+fn bad_module(why: String) -> Error {
+    failed(format!(
+        "the boot module (ramdisk = \"…\" in the guest's configuration): {why}"
+    ))
+}
+
 fn failed(why: impl ToString) -> Error {
     Error::Tls(why.to_string())
 }
@@ -139,8 +222,8 @@ fn number<N: core::str::FromStr>(word: &str) -> Result<Option<N>, Error> {
 
 /// What a port answers.
 enum Front<T> {
-    /// The site.
-    Site(Pages<T>),
+    /// The site, to those who may see it.
+    Site(Pages<T>, Access),
     /// Where the same page is by HTTPS: on this port.
     Redirect(u16),
 }
@@ -152,7 +235,10 @@ impl<T: Site + 'static> Handler for Front<T> {
         server: &Server<KernelClock>,
     ) -> Result<(), xenlet_http::Error<S::Error>> {
         match self {
-            Self::Site(pages) => pages.answer(exchange, server).await,
+            Self::Site(pages, access) => match access.admit(exchange).await? {
+                Some(exchange) => pages.answer(exchange, server).await,
+                None => Ok(()),
+            },
             Self::Redirect(port) => Box::pin(redirect(*port, exchange)).await,
         }
     }

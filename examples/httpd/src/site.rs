@@ -75,8 +75,12 @@ trait Body {
     ) -> impl Future<Output = Result<(), Error<S::Error>>>;
 }
 
-/// What a client says about content codings.
+/// What a client says about content codings, where they are wanted.
 fn accepted(request: &Request<'_>) -> Accept {
+    #[cfg(feature = "tls")]
+    if crate::secure::is_incompressible() {
+        return Accept::UNSAID;
+    }
     request
         .values("Accept-Encoding")
         .fold(Accept::UNSAID, Accept::and)

@@ -7,7 +7,10 @@ use std::rc::Rc;
 use xenlet_kernel::hosted::{self, Config};
 use xenlet_kernel::run::spawn;
 use xenlet_kernel::time::{Duration, now, sleep};
-use xenlet_tls::{Error, Identities, Limits, Options, StartError, TlsAcceptor, TlsConnector};
+use xenlet_net::Peer;
+use xenlet_tls::{
+    Error, Identities, Limits, Options, StartError, TlsAcceptor, TlsConnector, sha256,
+};
 
 #[test]
 fn a_certificate_of_a_trusted_issuer_for_the_name_that_was_meant() {
@@ -295,10 +298,13 @@ fn clients_with_a_certificate_and_without() {
             let acceptor = Rc::new(acceptor.unwrap());
             let known = ca.connector().with_identity(&client);
             let (near, _) = shake(&acceptor, &known, "guest.test", 4096).await;
-            assert!(near.unwrap().peer_certificate().is_some());
+            let near = near.unwrap();
+            let fingerprint = sha256(near.peer_certificate().unwrap());
+            let name = Box::from("ann");
+            assert_eq!(near.peer().as_deref(), Some(&Peer { name, fingerprint }));
             let (near, _) = shake(&acceptor, &ca.connector(), "guest.test", 4096).await;
             match near {
-                Ok(near) => assert!(!required && near.peer_certificate().is_none()),
+                Ok(near) => assert!(!required && near.peer().is_none()),
                 Err(error) => assert!(
                     required && error.to_string().contains("showed none"),
                     "{error}"
