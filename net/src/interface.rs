@@ -84,6 +84,10 @@ pub struct Stats {
     pub tx_bytes: u64,
     /// TCP connections there are now, in any state but closed.
     pub connections: u64,
+    /// Those of them that have nothing to do, and whose buffers others have for as long.
+    pub resting: u64,
+    /// Bytes of the buffers of connections that have ended, which are kept for the next ones.
+    pub spare_bytes: u64,
     /// Received frames that were no packet for this guest: other protocols, other addresses, malformed.
     pub ignored: u64,
     /// Received frames with a wrong checksum.

@@ -53,6 +53,8 @@ struct Connections {
     requests: u64,
     refused: u64,
     sent_bytes: u64,
+    /// Buffers of connections that have ended, kept for the next ones.
+    spare_bytes: u64,
 }
 
 /// Answers with the numbers of this moment.
@@ -100,6 +102,10 @@ pub(crate) async fn send<D: BlockDevice + 'static, S: Read + Write>(
             requests: counters.requests,
             refused: counters.refused,
             sent_bytes: counters.bytes_sent,
+            spare_bytes: xenlet_net::interfaces()
+                .iter()
+                .map(|interface| interface.stats.spare_bytes)
+                .sum(),
         },
     };
     // Strings and numbers under fixed names: there is nothing that JSON can't say.

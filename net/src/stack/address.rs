@@ -2,6 +2,7 @@
 
 use super::Inner;
 use super::device::Outgoing;
+use crate::Error;
 use crate::interface::{Cidr, Source};
 use crate::words::{Static, usable};
 use alloc::vec::Vec;
@@ -171,7 +172,13 @@ impl Inner {
         // Connections of an address that is gone find that out when they are looked at.
         let ids: Vec<_> = self.table.ids().collect();
         for id in ids {
-            self.table.enqueue(id);
+            match self.table.resting_mut(id) {
+                Some(resting) if !self.address.is_own(resting.flow.local) => {
+                    resting.end(Error::AddressLost);
+                    self.table.unmap(id);
+                }
+                _ => self.table.enqueue(id),
+            }
         }
         self.shared.changed();
     }

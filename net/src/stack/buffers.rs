@@ -13,10 +13,34 @@ pub(crate) struct Sizes {
     pub(crate) tx: usize,
 }
 
+impl Sizes {
+    /// Whether they are as large as `least`, or larger.
+    pub(crate) fn hold(self, least: Self) -> bool {
+        self.rx >= least.rx && self.tx >= least.tx
+    }
+
+    /// These, but with room to receive `rx` bytes.
+    pub(crate) fn or_more(self, rx: usize) -> Self {
+        Self {
+            rx: self.rx.max(rx),
+            ..self
+        }
+    }
+
+    /// Bytes of both.
+    pub(crate) fn bytes(self) -> usize {
+        self.rx.saturating_add(self.tx)
+    }
+}
+
 /// The least that a buffer has, and the most: what the window of a connection whose peer is not far can use. Two of the
 /// largest frames to send, so that one can be filled while the other is acknowledged.
 const SMALLEST: usize = 1024;
 const LARGEST: usize = 128 * 1024;
+
+/// What is enough to be fast with what is small: a page is sent in one go. Before a connection has less, one that has
+/// nothing to do gives up what it has.
+const ENOUGH: usize = 16 * 1024;
 
 /// What a connection costs beside its buffers, here and in what an application as `http` keeps for it, in bytes.
 const OTHERWISE: usize = 3584;
@@ -92,15 +116,31 @@ impl Buffers {
             rx: self.rx.unwrap_or(size),
             tx: self.tx.unwrap_or(size),
         };
-        memory::has_room(sizes.rx.saturating_add(sizes.tx) + RESERVE).then_some(sizes)
+        self.have_room(sizes).then_some(sizes)
+    }
+
+    /// Sizes that are enough to be fast, with room to receive `rx` bytes at least.
+    pub(crate) fn enough(&self, rx: usize) -> Sizes {
+        let sizes = Sizes {
+            rx: self.rx.unwrap_or(ENOUGH),
+            tx: self.tx.unwrap_or(ENOUGH),
+        };
+        sizes.or_more(rx)
+    }
+
+    /// Whether there is as much left.
+    pub(crate) fn have_left(&self, sizes: Sizes) -> bool {
+        sizes.bytes() <= self.limit.saturating_sub(self.taken.get()) && self.have_room(sizes)
+    }
+
+    /// Whether there is memory for as much, whatever the limit.
+    pub(crate) fn have_room(&self, sizes: Sizes) -> bool {
+        memory::has_room(sizes.bytes().saturating_add(RESERVE))
     }
 
     /// Counts buffers for as long as they are there.
     pub(crate) fn count(&self, sizes: Sizes) -> Counted {
-        let beyond = sizes
-            .rx
-            .saturating_add(sizes.tx)
-            .saturating_sub(2 * SMALLEST);
+        let beyond = sizes.bytes().saturating_sub(2 * SMALLEST);
         self.taken.update(|taken| taken.saturating_add(beyond));
         Counted {
             beyond,

@@ -2,7 +2,8 @@
 
 use super::backlog::Backlog;
 use super::buffers::{Buffers, Counted, Sizes};
-use super::packet::{Flow, Segment, is_after};
+use super::packet::{self, Flow, Options, Segment, is_after};
+use super::rest::Resting;
 use crate::Error;
 use alloc::collections::TryReserveError;
 use alloc::rc::Rc;
@@ -47,6 +48,25 @@ pub(crate) enum Phase {
     },
 }
 
+/// What there is to know of a connection that rests.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Numbers {
+    /// The sequence number behind the last byte that was sent.
+    pub(crate) next: u32,
+    /// The sequence number behind the last byte that arrived.
+    pub(crate) ack: u32,
+    /// The window that the peer told last, as it told it.
+    pub(crate) window: u16,
+    /// What the peer's SYN said.
+    pub(crate) peer: Options,
+    /// By how many bits the windows that we tell are shifted.
+    shift: u8,
+    /// How many bytes the peer may have been told that it may send.
+    pub(crate) room: usize,
+    /// Whether something was lost.
+    lossy: bool,
+}
+
 /// One connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -65,6 +85,9 @@ pub(crate) struct Connection {
     told: bool,
     /// The highest sequence number that was sent, and the latest acknowledgement.
     sent: Option<(u32, u32)>,
+    numbers: Numbers,
+    /// Whether it had something to do since it was last looked at for a socket that another could have.
+    pub(crate) used: bool,
     /// Where its acknowledgement is that waits for the end of this turn.
     pub(crate) held: Option<u16>,
 }
@@ -88,6 +111,8 @@ impl Connection {
             edge: None,
             told: false,
             sent: None,
+            numbers: Numbers::default(),
+            used: true,
             held: None,
         }
     }
@@ -112,14 +137,79 @@ impl Connection {
         &mut self.seat.set
     }
 
+    /// Whether all is said and done: nothing is under way or waits to be sent, acknowledged or read, and no timer runs.
+    pub(crate) fn can_rest(&self) -> bool {
+        let (socket, numbers) = (self.socket(), &self.numbers);
+        matches!(self.phase, Phase::Held)
+            && self.ended.is_none()
+            && self.timeout.is_none()
+            && self.held.is_none()
+            && socket.state() == State::Established
+            && socket.send_queue() + socket.recv_queue() == 0
+            && socket.keep_alive().is_none()
+            && !socket.nagle_enabled()
+            && numbers.window > 0
+            && self.sent.is_some_and(|(_, ack)| ack == numbers.ack)
+    }
+
+    /// Ends it here, and keeps what it takes to go on.
+    pub(crate) fn into_rest(self) -> (Resting, Seat) {
+        let lossy = self.socket().congestion_control() != CongestionControl::None;
+        let numbers = Numbers {
+            lossy,
+            ..self.numbers
+        };
+        (Resting::new(self.flow, numbers), self.into_seat())
+    }
+
+    /// Goes on from there.
+    pub(crate) fn resume(&mut self, numbers: Numbers) {
+        self.numbers = numbers;
+        // For the peer, windows are still shifted as they were.
+        let told = (self.socket().recv_capacity() >> self.shift()) << numbers.shift;
+        self.numbers.room = numbers.room.max(told);
+        self.sent = Some((numbers.next, numbers.ack));
+        self.told = true;
+        if numbers.lossy {
+            self.socket_mut()
+                .set_congestion_control(CongestionControl::Reno);
+        }
+    }
+
     /// Whether a received segment fits in the receive buffer. The first one, a SYN, says where that begins.
-    pub(crate) fn fits(&mut self, segment: &Segment) -> bool {
+    pub(crate) fn fits(&mut self, segment: &Segment, frame: &[u8]) -> bool {
         if segment.syn && self.edge.is_none() {
             let capacity = u32::try_from(self.socket().recv_capacity()).unwrap_or(u32::MAX);
-            self.edge = Some(segment.seq.wrapping_add(1).wrapping_add(capacity));
+            let first = segment.seq.wrapping_add(1);
+            self.edge = Some(first.wrapping_add(capacity));
+            self.numbers.ack = first;
+            self.numbers.peer = packet::options(frame);
+            self.numbers.shift = self.shift();
+            self.numbers.room = self.socket().recv_capacity();
             return true;
         }
         self.told || self.edge.is_none_or(|edge| !is_after(segment.end(), edge))
+    }
+
+    /// Notes a segment that arrives.
+    pub(crate) fn note_received(&mut self, segment: &Segment) {
+        self.used = true;
+        if segment.syn || segment.rst {
+            return;
+        }
+        self.numbers.window = segment.window;
+        if is_after(segment.end(), self.numbers.ack) {
+            self.numbers.ack = segment.end();
+        }
+    }
+
+    /// By how many bits smoltcp shifts the windows that it tells (RFC 7323).
+    fn shift(&self) -> u8 {
+        let bits = usize::BITS - self.socket().recv_capacity().leading_zeros();
+        match self.numbers.peer.scale {
+            Some(_) => u8::try_from(bits.saturating_sub(16)).unwrap_or(0),
+            None => 0,
+        }
     }
 
     /// Whether a segment says what is known: that all was acknowledged but our FIN. smoltcp takes three of them for a loss,
@@ -157,6 +247,9 @@ impl Connection {
         let counts = segment.len > 1 || numbered > 0;
         let again = counts && is_after(highest, segment.seq);
         let end = segment.end().wrapping_add(numbered);
+        if self.sent.is_none() || is_after(end, self.numbers.next) {
+            self.numbers.next = end;
+        }
         self.sent = Some((
             if counts && is_after(end, highest) {
                 end
@@ -232,13 +325,11 @@ impl Seat {
     }
 
     /// Bytes of its buffers.
-    pub(crate) fn bytes(&self) -> usize {
-        self.socket().recv_capacity() + self.socket().send_capacity()
-    }
-
-    /// Whether its buffers have so much, at least.
-    pub(crate) fn has(&self, sizes: Sizes) -> bool {
-        self.socket().recv_capacity() >= sizes.rx && self.socket().send_capacity() >= sizes.tx
+    pub(crate) fn sizes(&self) -> Sizes {
+        Sizes {
+            rx: self.socket().recv_capacity(),
+            tx: self.socket().send_capacity(),
+        }
     }
 }
 

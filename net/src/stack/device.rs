@@ -87,7 +87,8 @@ impl RxToken for Received<'_> {
 
 /// The way out.
 pub(crate) struct Outgoing<'a> {
-    nic: &'a mut Netfront,
+    /// `None` where it leads nowhere.
+    nic: Option<&'a mut Netfront>,
     capabilities: DeviceCapabilities,
     /// Bytes of the longest frame.
     longest: usize,
@@ -111,6 +112,18 @@ pub(crate) struct Outgoing<'a> {
 impl<'a> Outgoing<'a> {
     pub(crate) fn new(nic: &'a mut Netfront) -> Self {
         let capabilities = capabilities(nic);
+        Self::with(Some(nic), capabilities)
+    }
+
+    /// A way that leads nowhere.
+    pub(crate) fn nowhere() -> Self {
+        let mut capabilities = DeviceCapabilities::default();
+        capabilities.medium = Medium::Ethernet;
+        capabilities.max_transmission_unit = *MTU.end();
+        Self::with(None, capabilities)
+    }
+
+    fn with(nic: Option<&'a mut Netfront>, capabilities: DeviceCapabilities) -> Self {
         let large = capabilities.segmentation.tcpv4.map_or(0, NonZeroUsize::get);
         Self {
             longest: capabilities.max_transmission_unit.max(large),
@@ -129,12 +142,13 @@ impl<'a> Outgoing<'a> {
 
     /// The next frame that the backend has brought.
     pub(crate) fn receive_frame(&mut self) -> Option<RxFrame> {
-        self.nic.receive()
+        self.nic.as_mut()?.receive()
     }
 
     /// Whether there is room for a frame of any length.
     pub(crate) fn has_room(&self) -> bool {
-        self.nic.can_transmit(self.longest)
+        let nic = self.nic.as_ref();
+        nic.is_some_and(|nic| nic.can_transmit(self.longest))
     }
 
     /// Sends a frame that is ready, if there is room.
@@ -186,26 +200,23 @@ impl TxToken for &mut Outgoing<'_> {
         let mut seen = (None, false);
         let fill = |frame: &mut [u8]| {
             let result = f.take().map(|f| f(frame));
-            if let Some(highest) = self.highest.filter(|_| self.tcp) {
-                packet::move_up(frame, highest);
-            }
+            seen = (
+                packet::move_up(frame, self.highest.filter(|_| self.tcp)),
+                packet::is_arp(frame),
+            );
             if blank {
                 packet::blank_checksum(frame);
             }
-            seen = (packet::sent(frame), packet::is_arp(frame));
             result
         };
-        let result = self
-            .nic
-            .transmit(
-                len,
-                TxMeta {
-                    csum_blank: blank,
-                    gso,
-                },
-                fill,
-            )
-            .flatten();
+        let meta = TxMeta {
+            csum_blank: blank,
+            gso,
+        };
+        let result = match &mut self.nic {
+            Some(nic) => nic.transmit(len, meta, fill).flatten(),
+            None => None,
+        };
         if let Some(result) = result {
             (self.segment, self.asked) = (seen.0, self.asked | seen.1);
             self.count += 1;

@@ -68,7 +68,7 @@ impl Inner {
 
     /// Gives a segment to its connection, now or at the end of the turn.
     fn arrive(&mut self, id: Id, frame: &[u8], segment: &Segment, out: &mut Outgoing<'_>) {
-        let Some(connection) = self.table.get_mut(id) else {
+        let Ok(connection) = self.awake(id) else {
             return;
         };
         let held = connection.held.take();
@@ -107,11 +107,12 @@ impl Inner {
         else {
             return;
         };
-        if !connection.fits(segment) || connection.is_known(segment) {
+        if !connection.fits(segment, frame) || connection.is_known(segment) {
             self.stats.ignored += 1;
             return;
         }
         let before = connection.socket().state();
+        connection.note_received(segment);
         out.highest = connection.last_said().map(|(highest, _)| highest);
         let mut device = Incoming::new(frame, out);
         interface.poll_ingress_single(now(), &mut device, connection.set_mut());

@@ -22,6 +22,7 @@ mod egress;
 pub(crate) mod hash;
 mod ingress;
 pub(crate) mod packet;
+mod rest;
 mod sockets;
 pub(crate) mod table;
 mod timewait;
@@ -37,6 +38,7 @@ use acks::Acks;
 use address::Address;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
+use buffers::Sizes;
 use connection::{Connection, Phase, Seat};
 use core::cell::RefCell;
 use smoltcp::iface::{Interface, SocketSet};
@@ -143,6 +145,8 @@ impl Stack {
             link: inner.interface.is_some(),
             stats: Stats {
                 connections: inner.table.len() as u64,
+                resting: inner.table.resting() as u64,
+                spare_bytes: inner.table.spare_bytes() as u64,
                 ..inner.stats
             },
         }
@@ -155,17 +159,46 @@ impl Inner {
     /// # Errors
     /// When memory is short.
     fn new_connection(&mut self, flow: Flow, phase: Phase) -> Result<Connection, OutOfMemory> {
+        Ok(Connection::new(flow, phase, self.seat(0)?))
+    }
+
+    /// A socket for one more connection, with room to receive `rx` bytes at least: where there is no memory for buffers that
+    /// are large enough to be fast, by putting those to rest that have nothing to do.
+    ///
+    /// # Errors
+    /// When memory is short.
+    fn seat(&mut self, rx: usize) -> Result<Seat, OutOfMemory> {
+        let enough = self.shared.buffers.enough(rx);
+        let mut sizes = self.sizes();
+        while !sizes.is_some_and(|sizes| sizes.hold(enough)) {
+            if self.table.resting() > 0 && self.shared.buffers.have_left(enough) {
+                sizes = Some(enough);
+                break;
+            }
+            match self.table.put_to_rest() {
+                Some(seat) if seat.sizes() == enough => return Ok(seat),
+                Some(seat) => drop(seat),
+                None => break,
+            }
+            sizes = self.sizes();
+        }
+        let sizes = sizes.ok_or(OutOfMemory)?.or_more(rx);
+        if !self.shared.buffers.have_room(sizes) {
+            return Err(OutOfMemory);
+        }
+        match self.table.spare().filter(|seat| seat.sizes().hold(sizes)) {
+            Some(seat) => Ok(seat),
+            None => Seat::new(sizes, &self.shared.buffers).map_err(|_| OutOfMemory),
+        }
+    }
+
+    /// How large the buffers of the next connection can be.
+    fn sizes(&mut self) -> Option<Sizes> {
         let buffers = &self.shared.buffers;
-        let sizes = buffers.next(self.table.spare_bytes()).or_else(|| {
+        buffers.next(self.table.spare_bytes()).or_else(|| {
             self.table.forget_spares();
             buffers.next(0)
-        });
-        let sizes = sizes.ok_or(OutOfMemory)?;
-        let seat = match self.table.spare().filter(|seat| seat.has(sizes)) {
-            Some(seat) => seat,
-            None => Seat::new(sizes, buffers).map_err(|_| OutOfMemory)?,
-        };
-        Ok(Connection::new(flow, phase, seat))
+        })
     }
 }
 

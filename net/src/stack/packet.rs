@@ -4,9 +4,10 @@
 //! it is where frames stop that smoltcp would answer although a host should not (RFC 1122 §4.2.3.10: segments to a
 //! broadcast address) or take for whole although they are parts.
 
+use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
     ArpPacket, EthernetAddress, EthernetFrame, EthernetProtocol, IpAddress, IpProtocol,
-    Ipv4Address, Ipv4Packet, TcpPacket, TcpSeqNumber, UdpPacket,
+    Ipv4Address, Ipv4Packet, Ipv4Repr, TcpPacket, TcpRepr, TcpSeqNumber, UdpPacket,
 };
 
 /// The four numbers that name a TCP connection; addresses are big-endian numbers.
@@ -32,6 +33,8 @@ pub(crate) struct Segment {
     pub(crate) ack_seq: u32,
     /// Bytes of payload.
     pub(crate) len: u32,
+    /// The window, as it is told.
+    pub(crate) window: u16,
     /// Whether it acknowledges and nothing else: no payload, no options, no other flag that matters.
     pub(crate) bare: bool,
 }
@@ -130,6 +133,7 @@ fn numbers(tcp: &TcpPacket<&[u8]>, flow: Flow) -> Segment {
         seq: tcp.seq_number().0 as u32,
         ack_seq: tcp.ack_number().0 as u32,
         len,
+        window: tcp.window_len(),
         bare: is_short && ack && !(syn || rst || fin),
     }
 }
@@ -158,19 +162,84 @@ pub(crate) fn sent(frame: &[u8]) -> Option<Segment> {
 const TCP: usize = 34;
 
 /// Makes `highest`, the highest sequence number that was sent, that of a segment of ours which has no bytes of its own.
+/// Returns the segment as it is then, if there is one in the frame.
 ///
 /// smoltcp gives it the number from which it sends again after a loss. For a peer that has received more than that the
 /// segment is out of its window: it does not look at the acknowledgement, nor believe a reset (RFC 9293 §3.10.7.4), and two
 /// peers that have both lost something never hear each other again.
-pub(crate) fn move_up(frame: &mut [u8], highest: u32) {
-    let Some(segment) = sent(frame) else { return };
+pub(crate) fn move_up(frame: &mut [u8], highest: Option<u32>) -> Option<Segment> {
+    let mut segment = sent(frame)?;
     let has_number = segment.len > 0 || segment.syn || segment.fin;
-    if has_number || !is_after(highest, segment.seq) {
-        return;
+    if let Some(highest) = highest
+        && !has_number
+        && is_after(highest, segment.seq)
+    {
+        segment.seq = highest;
+        let mut tcp = TcpPacket::new_unchecked(&mut frame[TCP..]);
+        tcp.set_seq_number(TcpSeqNumber(highest.cast_signed()));
+        tcp.fill_checksum(&segment.flow.local.into(), &segment.flow.remote.into());
     }
-    let mut tcp = TcpPacket::new_unchecked(&mut frame[TCP..]);
-    tcp.set_seq_number(TcpSeqNumber(highest.cast_signed()));
-    tcp.fill_checksum(&segment.flow.local.into(), &segment.flow.remote.into());
+    Some(segment)
+}
+
+/// What a SYN says beside its numbers.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Options {
+    /// The longest segment.
+    pub(crate) mss: Option<u16>,
+    /// By how many bits the windows that it tells are shifted.
+    pub(crate) scale: Option<u8>,
+    /// Whether it wants to be told what arrived after a gap.
+    pub(crate) sack: bool,
+}
+
+/// The options of a received segment that was looked at before.
+pub(crate) fn options(frame: &[u8]) -> Options {
+    let ethernet = EthernetFrame::new_unchecked(frame);
+    let summary = Ipv4Packet::new_checked(ethernet.payload())
+        .and_then(|ip| TcpPacket::new_checked(ip.payload())?.options_summary());
+    let Ok(summary) = summary else {
+        return Options::default();
+    };
+    Options {
+        mss: summary.max_segment_size,
+        scale: summary.window_scale,
+        sack: summary.sack_permitted,
+    }
+}
+
+/// Bytes of the longest headers that [`write`] writes: of a SYN with its options.
+pub(crate) const LONGEST_HEADERS: usize = TCP + 20 + 12;
+
+/// Writes a frame with one TCP segment. Returns its length.
+pub(crate) fn write(
+    bytes: &mut [u8],
+    (from, to): (EthernetAddress, EthernetAddress),
+    (source, destination): (Ipv4Address, Ipv4Address),
+    tcp: &TcpRepr<'_>,
+) -> usize {
+    let ip = Ipv4Repr {
+        src_addr: source,
+        dst_addr: destination,
+        next_header: IpProtocol::Tcp,
+        payload_len: tcp.buffer_len(),
+        hop_limit: 64,
+    };
+    let checksums = ChecksumCapabilities::default();
+    let mut frame = EthernetFrame::new_unchecked(&mut *bytes);
+    frame.set_src_addr(from);
+    frame.set_dst_addr(to);
+    frame.set_ethertype(EthernetProtocol::Ipv4);
+    let mut packet = Ipv4Packet::new_unchecked(frame.payload_mut());
+    ip.emit(&mut packet, &checksums);
+    let mut segment = TcpPacket::new_unchecked(packet.payload_mut());
+    tcp.emit(
+        &mut segment,
+        &source.into(),
+        &destination.into(),
+        &checksums,
+    );
+    TCP + tcp.buffer_len()
 }
 
 /// Whether sequence number `a` comes after `b`.

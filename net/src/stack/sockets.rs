@@ -63,7 +63,7 @@ impl Stack {
     /// Ready when the handshake is over, well or not.
     pub(crate) fn poll_connected(&self, id: Id, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let mut inner = self.inner.borrow_mut();
-        let connection = inner.held(id)?;
+        let connection = inner.awake(id)?;
         match connection.socket().state() {
             State::SynSent | State::SynReceived => {
                 connection.socket_mut().register_send_waker(cx.waker());
@@ -99,7 +99,10 @@ impl Stack {
             return Poll::Ready(Ok(0));
         }
         let mut inner = self.inner.borrow_mut();
-        let connection = inner.held(id)?;
+        if let Some(resting) = inner.table.resting_mut(id) {
+            return resting.poll_receive(cx);
+        }
+        let connection = inner.awake(id)?;
         match connection.socket_mut().recv_slice(buf) {
             Ok(0) => {
                 connection.socket_mut().register_recv_waker(cx.waker());
@@ -129,13 +132,14 @@ impl Stack {
             return Poll::Ready(Ok(0));
         }
         let mut inner = self.inner.borrow_mut();
-        let connection = inner.held(id)?;
+        let connection = inner.awake(id)?;
         match connection.socket_mut().send_slice(buf) {
             Ok(0) => {
                 connection.socket_mut().register_send_waker(cx.waker());
                 Poll::Pending
             }
             Ok(count) => {
+                connection.used = true;
                 inner.table.enqueue(id);
                 self.wake();
                 Poll::Ready(Ok(count))
@@ -147,7 +151,7 @@ impl Stack {
     /// Ends the writing half: the peer gets a FIN after what was written.
     pub(crate) fn shutdown_write(&self, id: Id) -> Result<(), Error> {
         let mut inner = self.inner.borrow_mut();
-        let connection = inner.held(id)?;
+        let connection = inner.awake(id)?;
         if let Some(ended) = &connection.ended {
             return Err(ended.clone());
         }
@@ -160,8 +164,8 @@ impl Stack {
     /// Breaks the connection off: the peer gets a RST.
     pub(crate) fn abort(&self, id: Id) {
         let mut inner = self.inner.borrow_mut();
-        let Some(connection) = inner.table.get_mut(id) else {
-            return;
+        let Ok(connection) = inner.awake(id) else {
+            return inner.table.remove(id);
         };
         connection.ended.get_or_insert(Error::Reset);
         connection.socket_mut().abort();
@@ -172,8 +176,9 @@ impl Stack {
     /// The application has dropped its stream: what it wrote is still sent, then the connection ends.
     pub(crate) fn release(&self, id: Id) {
         let mut inner = self.inner.borrow_mut();
-        let Some(connection) = inner.table.get_mut(id) else {
-            return;
+        let Ok(connection) = inner.awake(id) else {
+            // It rested, and there is no memory to end it well.
+            return inner.table.remove(id);
         };
         connection.socket_mut().close();
         let left = connection.socket().send_queue();
@@ -206,7 +211,7 @@ impl Stack {
     /// Changes a connection, which then may have something to do.
     fn adjust(&self, id: Id, change: impl FnOnce(&mut Connection)) {
         let mut inner = self.inner.borrow_mut();
-        if let Some(connection) = inner.table.get_mut(id) {
+        if let Ok(connection) = inner.awake(id) {
             change(connection);
             inner.table.enqueue(id);
             self.wake();
@@ -236,11 +241,6 @@ impl Stack {
 }
 
 impl Inner {
-    /// The connection of a stream.
-    fn held(&mut self, id: Id) -> Result<&mut Connection, Error> {
-        self.table.get_mut(id).ok_or(Error::Reset)
-    }
-
     /// A flow to `peer` that no connection has.
     fn free_flow(&self, local: Ipv4Addr, peer: SocketAddrV4) -> Option<Flow> {
         let count = EPHEMERAL.end() - EPHEMERAL.start() + 1;

@@ -5,17 +5,13 @@
 //! second does not keep the memory of all of them. A SYN for the same four numbers ends it: the client that sends one has
 //! no segments under way.
 
-use super::device::{ETHERNET, Outgoing};
+use super::device::Outgoing;
 use super::hash::Key;
-use super::packet::Flow;
+use super::packet::{self, Flow};
 use alloc::collections::VecDeque;
 use hashbrown::HashTable;
-use smoltcp::phy::{ChecksumCapabilities, TxToken};
 use smoltcp::time::{Duration, Instant};
-use smoltcp::wire::{
-    EthernetAddress, EthernetFrame, EthernetProtocol, IpProtocol, Ipv4Packet, Ipv4Repr, TcpControl,
-    TcpPacket, TcpRepr, TcpSeqNumber,
-};
+use smoltcp::wire::{EthernetAddress, TcpControl, TcpRepr, TcpSeqNumber};
 use xenlet_kernel::memory;
 
 /// How long: what smoltcp takes too, and far beyond any round trip.
@@ -133,29 +129,14 @@ impl Remains {
             timestamp: None,
             payload: &[],
         };
-        let ip = Ipv4Repr {
-            src_addr: self.flow.local,
-            dst_addr: self.flow.remote,
-            next_header: IpProtocol::Tcp,
-            payload_len: tcp.buffer_len(),
-            hop_limit: 64,
-        };
-        let checksums = ChecksumCapabilities::default();
-        out.consume(ETHERNET + ip.buffer_len() + tcp.buffer_len(), |bytes| {
-            let mut frame = EthernetFrame::new_unchecked(bytes);
-            frame.set_src_addr(own);
-            frame.set_dst_addr(to);
-            frame.set_ethertype(EthernetProtocol::Ipv4);
-            let mut packet = Ipv4Packet::new_unchecked(frame.payload_mut());
-            ip.emit(&mut packet, &checksums);
-            let mut segment = TcpPacket::new_unchecked(packet.payload_mut());
-            tcp.emit(
-                &mut segment,
-                &ip.src_addr.into(),
-                &ip.dst_addr.into(),
-                &checksums,
-            );
-        });
+        let mut frame = [0; packet::LONGEST_HEADERS];
+        let len = packet::write(
+            &mut frame,
+            (own, to),
+            (self.flow.local, self.flow.remote),
+            &tcp,
+        );
+        out.send(&frame[..len]);
     }
 }
 

@@ -14,7 +14,7 @@ use xenlet_netfront::hosted as netfront;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-fn lease(last: u8, secs: u32) -> Lease {
+pub(crate) fn lease(last: u8, secs: u32) -> Lease {
     let address = Cidr {
         address: Ipv4Addr::new(10, 0, 2, last),
         prefix_len: 24,

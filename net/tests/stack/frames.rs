@@ -11,7 +11,7 @@ use std::net::Ipv4Addr;
 pub(crate) type End = (Ipv4Addr, u16);
 
 /// A TCP segment.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Segment {
     pub(crate) from: End,
     pub(crate) to: End,

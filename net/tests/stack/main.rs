@@ -17,6 +17,7 @@ mod garbage;
 mod liars;
 mod links;
 mod outgoing;
+mod resting;
 mod streams;
 mod support;
 mod waiting;
