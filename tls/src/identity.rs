@@ -313,7 +313,7 @@ impl ResolvesClientCert for Identities {
 }
 
 impl ResolvesServerCert for Identities {
-    /// The first identity for the name that can sign as the client wants; without one for the name, of all.
+    /// The first identity for the name that can sign as the client wants, or the first; without one for the name, of all.
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let name = hello.server_name();
         let can_sign = |identity: &&Identity| {
@@ -327,11 +327,10 @@ impl ResolvesServerCert for Identities {
             .0
             .iter()
             .filter(|identity| name.is_some_and(|name| identity.is_for(name)));
-        let found = for_name.clone().find(can_sign).or_else(|| {
-            // Who asked for a name that there is gets an answer about that name, if only that nothing fits.
-            let nobody = for_name.clone().next().is_none();
-            self.0.iter().filter(|_| nobody).find(can_sign)
-        });
+        // Who asked for a name that there is gets an answer about that name, if only that nothing fits: one that can't sign as the client
+        // wants ends the handshake with the alert for that (`handshake_failure`); none at all would be `access_denied`.
+        let found = for_name.clone().find(can_sign).or(for_name.clone().next());
+        let found = found.or_else(|| self.0.iter().find(can_sign).or(self.0.first()));
         found.map(|identity| Arc::clone(&identity.key))
     }
 }

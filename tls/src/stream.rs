@@ -9,7 +9,12 @@ use core::future::poll_fn;
 use core::pin::pin;
 use core::task::Poll;
 use embedded_io_async::{ErrorType, Read, Write};
+use xenlet_kernel::time::{self, Duration};
 use xenlet_net::{Peer, Stream};
+
+/// How long, and for how many bytes, a peer is listened to that was told of its mistake.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 64 * 1024;
 
 /// A connection whose handshake is over. [`TlsAcceptor`](crate::TlsAcceptor) and [`TlsConnector`](crate::TlsConnector)
 /// make them.
@@ -111,11 +116,30 @@ impl<S: Read + Write, R: Role> TlsStream<S, R> {
         match self.session.advance(wish, &self.spare) {
             Ok(step) => Ok(step),
             Err(error) => {
+                let has_alert = !self.session.outgoing.is_empty();
                 // The first error says more than that the peer doesn't even take an alert.
-                let _ = self.flush().await;
+                if self.flush().await.is_ok() && has_alert {
+                    // In a box, so that streams that go well need not have room for it.
+                    Box::pin(self.linger()).await;
+                }
                 Err(error)
             }
         }
+    }
+
+    /// Lets the peer read an alert: closing a TCP connection with unread input resets it, and a reset can overtake what was sent. Takes in
+    /// what the peer still sends, within limits; who was told that it is over closes at once.
+    async fn linger(&mut self) {
+        let drained = async {
+            let (mut scratch, mut left) = ([0; 512], LINGER_BYTES);
+            while let Ok(count @ 1..) = self.stream.read(&mut scratch).await {
+                left = left.saturating_sub(count);
+                if left == 0 {
+                    break;
+                }
+            }
+        };
+        let _ = time::timeout(LINGER, drained).await;
     }
 
     /// Waits for input, after what there is to send.

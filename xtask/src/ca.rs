@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, CrlDistributionPoint, DnType, ExtendedKeyUsagePurpose,
+    IsCa, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
+};
 
 use crate::project;
 
@@ -42,6 +45,8 @@ pub(crate) fn make() -> Result<Files> {
 pub(crate) fn issue(names: &[&str]) -> Result<(String, String)> {
     let mut params = CertificateParams::new(Vec::new())?;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    for_a_year(&mut params);
     params
         .distinguished_name
         .push(DnType::CommonName, "xenlet, a CA for trying out");
@@ -50,9 +55,14 @@ pub(crate) fn issue(names: &[&str]) -> Result<(String, String)> {
     let issuer = Issuer::new(params, ca_key);
     let names: Vec<String> = names.iter().map(ToString::to_string).collect();
     let mut params = CertificateParams::new(names)?;
-    let year = this_year();
-    params.not_before = date_time_ymd(year, 1, 1);
-    params.not_after = date_time_ymd(year + 1, 12, 31);
+    for_a_year(&mut params);
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.use_authority_key_identifier_extension = true;
+    // Scanners want to be told where a certificate's revocation would be; nobody revokes this one.
+    params.crl_distribution_points = vec![CrlDistributionPoint {
+        uris: vec!["http://localhost/none.crl".into()],
+    }];
     params
         .distinguished_name
         .push(DnType::CommonName, "xenlet, for trying out");
@@ -61,12 +71,12 @@ pub(crate) fn issue(names: &[&str]) -> Result<(String, String)> {
     Ok((ca, key.serialize_pem() + &certificate))
 }
 
-/// By the clock of this machine, give or take a day.
-fn this_year() -> i32 {
-    const YEAR_SECS: u64 = 31_556_952;
+/// Makes a certificate valid from yesterday on, by the clock of this machine, for a year.
+fn for_a_year(params: &mut CertificateParams) {
+    const DAY: Duration = Duration::from_secs(86400);
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let years = now.map_or(0, |now| now.as_secs() / YEAR_SECS);
-    1970 + i32::try_from(years).unwrap_or(0)
+    params.not_before = date_time_ymd(1970, 1, 1) + now.unwrap_or_default().saturating_sub(DAY);
+    params.not_after = params.not_before + 365 * DAY;
 }
 
 fn write(file: &Path, text: &str) -> Result<()> {

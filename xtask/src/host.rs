@@ -42,6 +42,11 @@ pub(crate) const PYTHON: Need = Need {
     program: "python3",
     package: "python3",
 };
+/// A scanner of HTTPS servers.
+pub(crate) const TESTSSL: Need = Need {
+    program: "testssl",
+    package: "testssl.sh",
+};
 /// The browser of the end-to-end tests.
 pub(crate) const CHROMIUM: Need = Need {
     program: "chromium",

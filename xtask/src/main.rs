@@ -44,6 +44,8 @@ enum Command {
     Bench(commands::bench::Arguments),
     /// Count what a request costs, by function
     Profile(commands::profile::Arguments),
+    /// Have scanners look at an HTTPS server: a guest, here or elsewhere
+    Scan(commands::scan::Arguments),
     /// Check the rules of the tree: formatting, lints, arrows between crates, licences
     Tidy,
     /// Name the functions and lines of a crash report
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
         Command::Test(arguments) => commands::test::run(&arguments),
         Command::Bench(arguments) => commands::bench::run(&arguments),
         Command::Profile(arguments) => commands::profile::run(&arguments),
+        Command::Scan(arguments) => commands::scan::run(&arguments),
         Command::Tidy => commands::tidy::run(),
         Command::Symbolize(arguments) => commands::symbolize::run(&arguments),
         Command::Disk(arguments) => commands::disk::run(&arguments),

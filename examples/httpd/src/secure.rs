@@ -56,10 +56,9 @@ const RULES: Rules = Rules::new(&[
     },
 ]);
 
-/// What browsers are told with every reply by HTTPS: to take types as they are said, to show pages in nobody else's frame, to
+/// What browsers are told with every reply by HTTPS: to show pages in nobody else's frame, to
 /// load no plug-ins, and to tell other sites no more than this one's name.
 const FIELDS: &[(&str, &str)] = &[
-    ("X-Content-Type-Options", "nosniff"),
     ("X-Frame-Options", "DENY"),
     (
         "Content-Security-Policy",

@@ -6,6 +6,7 @@ pub(crate) mod disk;
 pub(crate) mod profile;
 pub(crate) mod rig;
 pub(crate) mod run;
+pub(crate) mod scan;
 pub(crate) mod symbolize;
 pub(crate) mod test;
 pub(crate) mod tidy;
