@@ -94,6 +94,8 @@ pub struct Stats {
     pub bad_checksums: u64,
     /// Received IP fragments: they are dropped.
     pub fragments: u64,
+    /// SYNs that were answered while too many connections were half open: nothing of them is kept (RFC 4987 §3.6).
+    pub cookies: u64,
     /// SYNs that were not answered, for lack of room in the backlog or of memory: their senders try again.
     pub deferred_syns: u64,
     /// Segments that were sent again.

@@ -16,9 +16,10 @@ const ADDRESS_WAIT: Duration = Duration::from_secs(30);
 
 /// A port that takes connections, on every interface.
 ///
-/// Connections that are half open or wait to be accepted are the backlog. It takes half as many as there is room for in
+/// Connections that wait to be accepted are the backlog. It takes half as many as there is room for in
 /// the memory that is free at first, 4096 at most and 64 at least; SYNs beyond that are not answered, so that
-/// their senders try again. A half-open connection is given up after 20 seconds.
+/// their senders try again. While 256 are half open, as in a flood of SYNs, more are answered with cookies, of which nothing is
+/// kept until they come back. A half-open connection is given up after 20 seconds.
 #[derive(Debug)]
 pub struct TcpListener {
     network: Rc<Network>,

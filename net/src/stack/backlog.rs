@@ -8,14 +8,18 @@ use core::cell::{Cell, RefCell};
 use core::task::{Context, Poll};
 use xenlet_kernel::run::Notify;
 
+/// How many connections to a port may be half open before SYNs are answered by cookies.
+const HALF_OPEN: usize = 256;
+
 /// One listening port.
 #[derive(Debug)]
 pub(crate) struct Backlog {
     port: u16,
-    /// How many connections may be half open or wait to be accepted.
+    /// How many connections may wait to be accepted.
     limit: usize,
-    /// How many are.
-    pending: Cell<usize>,
+    /// How many are half open, and how many wait.
+    half_open: Cell<usize>,
+    waiting: Cell<usize>,
     /// Those that wait: the interface's place in the list of stacks, and the connection.
     ready: RefCell<VecDeque<(usize, Id)>>,
     arrived: Notify,
@@ -24,22 +28,45 @@ pub(crate) struct Backlog {
 impl Backlog {
     /// Whether one more half-open connection may be taken; if so it is counted, and there is room for it to wait.
     pub(crate) fn admit(&self) -> bool {
-        let pending = self.pending.get();
-        if pending >= self.limit {
-            return false;
-        }
-        let mut ready = self.ready.borrow_mut();
-        let missing = (pending + 1).saturating_sub(ready.len());
-        if ready.try_reserve(missing).is_err() {
-            return false;
-        }
-        self.pending.set(pending + 1);
-        true
+        let admitted = self.half_open.get() < HALF_OPEN && !self.is_full() && self.has_room();
+        self.half_open.update(|count| count + usize::from(admitted));
+        admitted
     }
 
-    /// One that was admitted is gone.
-    pub(crate) fn gone(&self) {
-        self.pending.set(self.pending.get().saturating_sub(1));
+    /// Whether one more may wait to be accepted that was not half open before; if so it is counted.
+    pub(crate) fn admit_established(&self) -> bool {
+        let admitted = !self.is_full() && self.has_room();
+        self.waiting.update(|count| count + usize::from(admitted));
+        admitted
+    }
+
+    /// Whether as many wait as may.
+    pub(crate) fn is_full(&self) -> bool {
+        self.waiting.get() >= self.limit
+    }
+
+    /// Makes room for one more to wait, also when all that are half open do.
+    fn has_room(&self) -> bool {
+        let mut ready = self.ready.borrow_mut();
+        let most = self.half_open.get() + self.waiting.get() + 1;
+        let missing = most.saturating_sub(ready.len());
+        ready.try_reserve(missing).is_ok()
+    }
+
+    /// One that was half open is gone.
+    pub(crate) fn abandoned(&self) {
+        self.half_open.update(|count| count.saturating_sub(1));
+    }
+
+    /// One that was half open is established.
+    pub(crate) fn established(&self) {
+        self.abandoned();
+        self.waiting.update(|count| count + 1);
+    }
+
+    /// One that waited is accepted, or gone.
+    pub(crate) fn accepted(&self) {
+        self.waiting.update(|count| count.saturating_sub(1));
     }
 
     /// One that was admitted waits to be accepted.
@@ -74,7 +101,8 @@ impl Ports {
         let backlog = Rc::new(Backlog {
             port,
             limit,
-            pending: Cell::new(0),
+            half_open: Cell::new(0),
+            waiting: Cell::new(0),
             ready: RefCell::default(),
             arrived: Notify::new(),
         });

@@ -60,11 +60,11 @@ pub(crate) struct Numbers {
     /// What the peer's SYN said.
     pub(crate) peer: Options,
     /// By how many bits the windows that we tell are shifted.
-    shift: u8,
+    pub(crate) shift: u8,
     /// How many bytes the peer may have been told that it may send.
     pub(crate) room: usize,
     /// Whether something was lost.
-    lossy: bool,
+    pub(crate) lossy: bool,
 }
 
 /// One connection.

@@ -61,13 +61,19 @@ impl Inner {
         }
         if begins {
             self.syn(frame, segment, out)
-        } else {
+        } else if !self.take_cookie(frame, segment, out) {
             self.nobodys(frame, out)
         }
     }
 
     /// Gives a segment to its connection, now or at the end of the turn.
-    fn arrive(&mut self, id: Id, frame: &[u8], segment: &Segment, out: &mut Outgoing<'_>) {
+    pub(super) fn arrive(
+        &mut self,
+        id: Id,
+        frame: &[u8],
+        segment: &Segment,
+        out: &mut Outgoing<'_>,
+    ) {
         let Ok(connection) = self.awake(id) else {
             return;
         };
@@ -146,8 +152,7 @@ impl Inner {
             return self.nobodys(frame, out);
         };
         if !backlog.admit() {
-            self.stats.deferred_syns += 1;
-            return;
+            return self.give_cookie(frame, segment, &backlog, out);
         }
         let phase = Phase::HalfOpen(backlog.clone());
         let made = self
@@ -162,7 +167,7 @@ impl Inner {
         match made {
             Ok(id) => self.deliver(id, frame, segment, out),
             Err(_) => {
-                backlog.gone();
+                backlog.abandoned();
                 self.stats.deferred_syns += 1;
             }
         }
@@ -206,11 +211,12 @@ impl Inner {
                 State::SynReceived => {}
                 State::Established | State::CloseWait => {
                     connection.phase = Phase::Waiting(backlog.clone());
+                    backlog.established();
                     backlog.ready(self.index, id);
                 }
                 // Reset (which smoltcp takes for a reason to listen on), or timed out.
                 _ => {
-                    backlog.gone();
+                    backlog.abandoned();
                     self.table.remove(id);
                 }
             },

@@ -16,6 +16,7 @@ mod address;
 pub(crate) mod backlog;
 pub(crate) mod buffers;
 pub(crate) mod connection;
+mod cookies;
 mod device;
 mod driver;
 mod egress;
@@ -40,6 +41,7 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use buffers::Sizes;
 use connection::{Connection, Phase, Seat};
+use cookies::Cookies;
 use core::cell::RefCell;
 use smoltcp::iface::{Interface, SocketSet};
 use smoltcp::time::Instant;
@@ -71,6 +73,7 @@ struct Inner {
     mtu: usize,
     table: Table,
     waits: TimeWait,
+    cookies: Cookies,
     acks: Acks,
     /// The sockets that are few, and searched: DHCP and UDP.
     common: SocketSet<'static>,
@@ -113,6 +116,7 @@ impl Stack {
             mtu: 0,
             table: Table::new(shared.key),
             waits: TimeWait::new(shared.key),
+            cookies: Cookies::new(),
             acks: Acks::default(),
             common,
             common_is_due: true,

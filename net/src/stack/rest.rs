@@ -59,7 +59,7 @@ impl Resting {
     }
 
     /// The connection as it was, with a socket again.
-    fn wake(self, seat: Seat) -> Connection {
+    pub(crate) fn wake(self, seat: Seat) -> Connection {
         let (numbers, flow) = (self.numbers, self.flow);
         let mut connection = Connection::new(flow, Phase::Held, seat);
         // A port that is not zero, and a socket that is closed: this cannot fail.

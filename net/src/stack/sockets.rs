@@ -81,7 +81,7 @@ impl Stack {
         let Phase::Waiting(backlog) = core::mem::replace(&mut connection.phase, Phase::Held) else {
             return None;
         };
-        backlog.gone();
+        backlog.accepted();
         let flow = connection.flow;
         // Its timer is another now.
         inner.table.enqueue(id);

@@ -8,6 +8,7 @@ mod crash;
 mod destroyed;
 mod devtools;
 mod disk;
+mod flood;
 mod http;
 mod https;
 mod lifecycle;
@@ -59,6 +60,7 @@ const TESTS: &[Test] = &[
     ("disk-site-as-embedded", disk::as_embedded),
     ("disk-two-disks", disk::two_disks),
     ("disk-mounted-by-linux", disk::mounted_by_linux),
+    ("syn-flood", flood::syns),
     ("https-pages", https::pages),
     ("https-other-clients", https::other_clients),
     ("https-bad-keys", https::bad_keys),

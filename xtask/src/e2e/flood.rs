@@ -1,0 +1,56 @@
+//! Floods: what anybody on the network can send, while others want to be served.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::context::Context;
+use crate::xen::Settings;
+
+/// How long all of the clients may take.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Clients that come while the flood goes on, and how many of them have to be served within a second.
+const CLIENTS: u32 = 100;
+const SERVED: u32 = 99;
+
+/// SYNs a second below which it is no flood.
+const LEAST: u64 = 500;
+
+/// While dom0 sends SYNs from everywhere as fast as it can, new clients are served; and when it ends nothing is left.
+pub(super) fn syns(context: &mut Context<'_>) -> Result<()> {
+    let server = context.server(1, Settings::default())?;
+    let domain = server.guest.domid()?.context("the guest is gone")?;
+    let script = format!(
+        "python3 -S - {} / {CLIENTS} vif{domain}.0 <<'END'\n{}END\n",
+        server.address,
+        include_str!("flood.py")
+    );
+    let done = context.xen.dom0().try_run(&script, PATIENCE)?;
+    let said = done.text.trim_end();
+    let number = |name: &str| {
+        let mut words = said.split_whitespace();
+        let found = words.find(|word| *word == name).and_then(|_| words.next());
+        found
+            .and_then(|word| word.parse::<f64>().ok())
+            .with_context(|| format!("no number of {name}: {said}"))
+    };
+    ensure!(
+        number("served")? >= f64::from(SERVED),
+        "of {CLIENTS} clients in a flood: {said}"
+    );
+    ensure!(
+        number("frames")? >= LEAST as f64,
+        "that was no flood: {said}"
+    );
+    ensure!(
+        server
+            .guest
+            .console
+            .text()
+            .contains("as in a flood of SYNs"),
+        "the guest's console does not tell of the flood"
+    );
+    server.client.page("/")?;
+    Ok(())
+}
