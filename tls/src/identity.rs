@@ -9,7 +9,7 @@ use core::fmt;
 use core::time::Duration;
 use rustls::SignatureScheme;
 use rustls::client::ResolvesClientCert;
-use rustls::crypto::ring::sign::any_supported_type;
+use rustls::crypto::ring::sign::{RsaSigningKey, any_ecdsa_type};
 use rustls::pki_types::{
     CertificateDer, PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer,
 };
@@ -94,7 +94,7 @@ impl fmt::Display for KeyError {
             ),
             Self::BadKey(line) => write!(
                 f,
-                "line {line}: the key can't be used: it must be ECDSA (P-256, P-384), Ed25519 or RSA (2048 bits and more), in PKCS#8, SEC1 or PKCS#1"
+                "line {line}: the key can't be used: it must be ECDSA (P-256, P-384) or RSA (2048 bits and more), in PKCS#8, SEC1 or PKCS#1"
             ),
             Self::BadCertificate(line) => write!(f, "line {line}: the certificate is damaged"),
             Self::Unmatched(line) => write!(f, "line {line}: the key belongs to none of the certificates"),
@@ -296,7 +296,10 @@ fn read_key(section: &Section<'_>) -> Result<Arc<dyn SigningKey>, KeyError> {
         "EC PRIVATE KEY" => PrivateKeyDer::Sec1(PrivateSec1KeyDer::from(der)),
         _ => PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(der)),
     };
-    any_supported_type(&key).map_err(|_| KeyError::BadKey(section.line))
+    let key = RsaSigningKey::new(&key)
+        .map(|key| Arc::new(key) as Arc<dyn SigningKey>)
+        .or_else(|_| any_ecdsa_type(&key));
+    key.map_err(|_| KeyError::BadKey(section.line))
 }
 
 impl ResolvesClientCert for Identities {

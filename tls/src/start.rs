@@ -97,7 +97,8 @@ impl KeyProvider for Kernel {
         &self,
         key: PrivateKeyDer<'static>,
     ) -> Result<Arc<dyn SigningKey>, rustls::Error> {
-        ring::sign::any_supported_type(&key)
+        // `Identities` are what reads keys here.
+        ring::sign::any_ecdsa_type(&key)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Keys and certificates as files have them.
 
 use crate::support::{Ca, NOW, YEARS, test};
-use rcgen::{PKCS_ECDSA_P384_SHA384, PKCS_ED25519};
+use rcgen::{PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519};
 use xenlet_tls::{Identities, KeyError, Roots, StartError, selfsigned};
 
 fn read(text: &str) -> Result<Identities, KeyError> {
@@ -11,7 +11,7 @@ fn read(text: &str) -> Result<Identities, KeyError> {
 #[test]
 fn kinds_of_keys_and_any_order() {
     let ca = Ca::new();
-    for algorithm in [&PKCS_ED25519, &PKCS_ECDSA_P384_SHA384] {
+    for algorithm in [&PKCS_ECDSA_P256_SHA256, &PKCS_ECDSA_P384_SHA384] {
         let (certificate, key) = ca.issue_with(&["a.test"], YEARS, algorithm);
         for text in [
             format!("{certificate}{key}"),
@@ -21,6 +21,12 @@ fn kinds_of_keys_and_any_order() {
             assert_eq!(read(&text).unwrap().to_string(), "a.test until 2027-01-01");
         }
     }
+    // No CA of the web signs those, and what they need is not in an image.
+    let (certificate, key) = ca.issue_with(&["a.test"], YEARS, &PKCS_ED25519);
+    assert_eq!(
+        read(&(key + &certificate)).unwrap_err(),
+        KeyError::BadKey(1)
+    );
 }
 
 #[test]

@@ -14,10 +14,11 @@ use crate::xen::{Dom0, Xen};
 use crate::{interrupt, sh};
 
 /// What dom0 runs, in its own words.
-const SCRIPTS: [(&str, &str); 4] = [
+const SCRIPTS: [(&str, &str); 5] = [
     ("cputime.py", include_str!("dom0/cputime.py")),
     ("first.py", include_str!("dom0/first.py")),
     ("open.py", include_str!("dom0/open.py")),
+    ("resume.py", include_str!("dom0/resume.py")),
     ("upload.py", include_str!("dom0/upload.py")),
 ];
 
@@ -41,6 +42,8 @@ pub(super) struct Guest {
 pub(super) struct Files<'f> {
     /// examples/bench, for the pair.
     pub(super) bench: Option<&'f Image>,
+    /// examples/httpd with TLS, beside the pair.
+    pub(super) tls: Option<&'f Image>,
     /// examples/httpd, for guests of their own.
     pub(super) httpd: Option<&'f Image>,
     pub(super) linux: &'f Linux,
@@ -52,11 +55,14 @@ pub(super) struct Guests {
     dom0: Dom0,
     pub(super) xenlet: Guest,
     pub(super) linux: Guest,
+    /// Ours with TLS, if it is wanted.
+    pub(super) tls: Option<Guest>,
 }
 
 /// The guests' names in Xen.
 const XENLET: &str = "bench-xenlet";
 const LINUX: &str = "bench-linux";
+const TLS: &str = "bench-tls";
 
 /// Brings all files to dom0, into `/run/bench`, and makes the disk and the network.
 ///
@@ -73,6 +79,8 @@ pub(super) fn prepare(xen: &Xen, files: &Files<'_>) -> Result<()> {
         (files.linux.web.clone(), "web"),
     ];
     copies.extend(files.bench.map(|image| (image.packed(), "xenlet")));
+    copies.extend(files.tls.map(|image| (image.packed(), "tls")));
+    copies.push((site::key()?, "tls.pem"));
     copies.extend(files.httpd.map(|image| (image.packed(), "httpd")));
     for (file, name) in &copies {
         fs::copy(file, here.join(name))
@@ -85,6 +93,7 @@ pub(super) fn prepare(xen: &Xen, files: &Files<'_>) -> Result<()> {
         fs::write(here.join(name), text)?;
     }
     fs::write(here.join("xenlet.cfg"), xenlet_cfg())?;
+    fs::write(here.join("tls.cfg"), tls_cfg())?;
     fs::write(here.join("linux.cfg"), linux_cfg())?;
     let disk = u64::from(DISK_MIB) << 20;
     // What an earlier run left, if it was cut short, goes first.
@@ -104,7 +113,7 @@ impl Guests {
     ///
     /// # Errors
     /// If dom0 can't, or a guest doesn't come up.
-    pub(super) fn create(xen: &Xen) -> Result<Self> {
+    pub(super) fn create(xen: &Xen, with_tls: bool) -> Result<Self> {
         let phase = Phase::start("starting both guests");
         let dom0 = xen.dom0();
         let create = |name: &str, file: &str| -> Result<u32> {
@@ -128,14 +137,36 @@ impl Guests {
             address: "10.77.0.3",
             domain: create(LINUX, "linux.cfg")?,
         };
+        let tls = || -> Result<Guest> {
+            phase.detail("tls.cfg");
+            let said = dom0.run(&format!(
+                "cd /run/bench && xl create tls.cfg && xl domid {TLS}"
+            ));
+            Ok(Guest {
+                name: "xenlet",
+                address: "10.77.0.5",
+                domain: number(&said?)?,
+            })
+        };
+        let tls = with_tls.then(tls).transpose()?;
         let guests = Self {
             dom0,
             xenlet,
             linux,
+            tls,
         };
         for guest in guests.both() {
             phase.detail(format!("waiting for {}", guest.name));
-            guests.wait(xen, guest)?;
+            guests.wait(
+                xen,
+                guest,
+                "http",
+                &format!("curl -s -m 5 -o /dev/null http://{}:9000/", guest.address),
+            )?;
+        }
+        for guest in guests.sealed() {
+            phase.detail("waiting for HTTPS");
+            guests.wait(xen, guest, "https", "true")?;
         }
         phase.done();
         Ok(guests)
@@ -146,12 +177,15 @@ impl Guests {
         [&self.xenlet, &self.linux]
     }
 
-    /// Waits until both services of a guest answer.
-    fn wait(&self, xen: &Xen, guest: &Guest) -> Result<()> {
+    /// Those that are asked by HTTPS.
+    fn sealed(&self) -> impl Iterator<Item = &Guest> {
+        self.tls.iter().flat_map(|tls| [tls, &self.linux])
+    }
+
+    /// Waits until a guest answers, and `other` is done.
+    fn wait(&self, xen: &Xen, guest: &Guest, scheme: &str, other: &str) -> Result<()> {
         let Guest { address, name, .. } = guest;
-        let script = format!(
-            "curl -sf -m 5 -o /dev/null http://{address}/4k.html && curl -s -m 5 -o /dev/null http://{address}:9000/"
-        );
+        let script = format!("curl -skf -m 5 -o /dev/null {scheme}://{address}/4k.html && {other}");
         for _ in 0..240 {
             if self.dom0.try_run(&script, Duration::from_secs(60))?.status == 0 {
                 return Ok(());
@@ -161,7 +195,7 @@ impl Guests {
         }
         let console = fs::read_to_string(xen.console_file(&format!("bench-{name}")));
         bail!(
-            "the guest {name} does not answer at {address}, ports 80 and 9000; its console:\n{}",
+            "the guest {name} does not answer at {address} by {scheme}; its console:\n{}",
             sh::tail(&console.unwrap_or_default())
         )
     }
@@ -175,18 +209,33 @@ impl Guests {
             self.compare_one(&format!("/{name}"), &format!("cat {name}"))?;
         }
         let disk = format!("head -c {COMPARED} disk");
-        self.compare_one(&format!(":9000/disk?bytes={COMPARED}"), &disk)
+        self.compare_one(&format!(":9000/disk?bytes={COMPARED}"), &disk)?;
+        for (name, _) in site::files() {
+            let reference = format!("cat {name}");
+            self.compare_at(self.sealed(), "https", &format!("/{name}"), &reference)?;
+        }
+        Ok(())
     }
 
     fn compare_one(&self, what: &str, reference: &str) -> Result<()> {
+        self.compare_at(self.both().into_iter(), "http", what, reference)
+    }
+
+    fn compare_at<'g>(
+        &self,
+        guests: impl Iterator<Item = &'g Guest>,
+        scheme: &str,
+        what: &str,
+        reference: &str,
+    ) -> Result<()> {
         let sum = |script: &str| {
             let script =
                 format!("set -o pipefail; cd /run/bench; {script} | sha256sum | cut -d' ' -f1");
             self.dom0.run(&script)
         };
         let wanted = sum(reference)?;
-        for guest in self.both() {
-            let got = sum(&format!("curl -sSf 'http://{}{what}'", guest.address))?;
+        for guest in guests {
+            let got = sum(&format!("curl -sSkf '{scheme}://{}{what}'", guest.address))?;
             ensure!(
                 got.trim() == wanted.trim() && wanted.trim().len() == 64,
                 "{} has other bytes at {what}: their SHA-256 is {}, not {}",
@@ -216,7 +265,7 @@ pub(super) fn end(xen: &Xen) -> Result<()> {
 
 /// What is gone already is no error.
 const END: &str =
-    "for name in bench-xenlet bench-linux bench-fresh; do xl destroy $name 2>/dev/null; done
+    "for name in bench-xenlet bench-linux bench-tls bench-fresh; do xl destroy $name 2>/dev/null; done
     if [ -e /run/bench/loop ]; then losetup -d \"$(cat /run/bench/loop)\"; fi
     umount /run/bench 2>/dev/null; ip addr del 10.77.0.1/24 dev xenbr0 2>/dev/null
     ip neigh del 10.77.0.4 dev xenbr0 2>/dev/null; true";
@@ -225,6 +274,13 @@ fn xenlet_cfg() -> String {
     format!(
         "name = \"{XENLET}\"\ntype = \"pv\"\nkernel = \"/run/bench/xenlet\"\nmemory = 64\nvcpus = 1\n\
          vif = [ 'bridge=xenbr0,mac=00:16:3e:77:00:02' ]\nextra = \"ip=10.77.0.2/24\"\n"
+    )
+}
+
+fn tls_cfg() -> String {
+    format!(
+        "name = \"{TLS}\"\ntype = \"pv\"\nkernel = \"/run/bench/tls\"\nramdisk = \"/run/bench/tls.pem\"\nmemory = 64\nvcpus = 1\n\
+         vif = [ 'bridge=xenbr0,mac=00:16:3e:77:00:05' ]\nextra = \"ip=10.77.0.5/24\"\n"
     )
 }
 

@@ -66,8 +66,10 @@ pub(super) fn prepare() -> Result<Linux> {
         MODULES,
     ];
     let site = site::files();
+    let key = fs::read(site::key()?)?;
     let mut inputs = texts.map(str::as_bytes).to_vec();
     inputs.extend(site.iter().map(|(_, content)| content.as_slice()));
+    inputs.push(&key);
     let name = format!("linux-{}.img", fingerprint(&inputs));
     let linux = Linux {
         kernel: only_match(&dom0.root.join("boot"), "vmlinuz-", "-amd64")?,
@@ -121,6 +123,8 @@ fn archive(
     gather.add("etc/passwd", text("root:x:0:0:root:/root:/bin/sh\n"));
     gather.add("etc/group", text("root:x:0:\n"));
     gather.add("etc/nginx/nginx.conf", text(NGINX));
+    let key = fs::read_to_string(site::key()?)?;
+    gather.add("etc/nginx/tls.pem", text(&key));
     for (name, bytes) in site::files() {
         let file = Entry::File {
             executable: false,

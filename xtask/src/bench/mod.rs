@@ -38,7 +38,7 @@ use self::rows::{PAGE_16, What};
 use self::sample::Sample;
 use crate::image::{self, Image, With};
 use crate::interrupt;
-use crate::project::Target;
+use crate::project::{self, Target};
 use crate::rig::Options;
 use crate::ui::Phase;
 use crate::xen::{On, Xen};
@@ -74,6 +74,7 @@ impl Plan {
 /// All that is built for a measurement.
 struct Builds {
     bench: Option<Image>,
+    tls: Option<Image>,
     httpd: Option<Image>,
     linux: Option<Linux>,
     /// The site of httpd.
@@ -84,9 +85,20 @@ impl Builds {
     fn make(plan: &Plan) -> Result<Self> {
         let page = site::write_page()?;
         let bench = || image::build(APP, Target::Xen, With::site(&site::write()?));
+        let tls = || {
+            let site = site::write()?;
+            let with = With {
+                tls: true,
+                ..With::site(&site)
+            };
+            // Kept where the httpd without TLS does not replace it.
+            let built = image::build(WEB, Target::Xen, with)?;
+            built.keep(project::target_dir().join("bench").join("httpd-tls"))
+        };
         let httpd = || image::build(WEB, Target::Xen, With::site(&page));
         Ok(Self {
             bench: plan.any(What::needs_pair).then(bench).transpose()?,
+            tls: plan.any(What::needs_tls).then(tls).transpose()?,
             httpd: plan.any(What::needs_httpd).then(httpd).transpose()?,
             linux: plan
                 .any(What::needs_linux)
@@ -121,10 +133,11 @@ pub(crate) fn run(plan: &Plan) -> Result<Report> {
     }
     let files = Files {
         bench: builds.bench.as_ref(),
+        tls: builds.tls.as_ref(),
         httpd: builds.httpd.as_ref(),
         linux,
     };
-    let pair = || Guests::create(&xen);
+    let pair = || Guests::create(&xen, plan.any(What::needs_tls));
     let result = guests::prepare(&xen, &files)
         .and_then(|()| plan.any(What::needs_pair).then(pair).transpose())
         .and_then(|guests| compared(plan, &builds, &xen, guests.as_ref()));
@@ -228,7 +241,11 @@ impl Bench<'_> {
     fn sample(&mut self, what: &What, kind: Kind) -> Result<Option<Sample>> {
         let sample = match (what, kind) {
             (What::Load(load), _) => {
-                sample::take(&self.xen()?.dom0(), load, self.guest(kind)?, self.plan.wall)
+                let guest = match (kind, what.needs_tls()) {
+                    (Kind::Xenlet, true) => self.sealed()?,
+                    _ => self.guest(kind)?,
+                };
+                sample::take(&self.xen()?.dom0(), load, guest, self.plan.wall)
             }
             (What::Boot(memory), Kind::Xenlet) => fresh::boot(self.xen()?, kind, *memory),
             (What::Boot(_), Kind::Linux) => self.linux_start(),
@@ -262,6 +279,12 @@ impl Bench<'_> {
             Kind::Xenlet => &guests.xenlet,
             Kind::Linux => &guests.linux,
         })
+    }
+
+    /// Ours with TLS.
+    fn sealed(&self) -> Result<&Guest> {
+        let guests = self.guests.context("there are no guests")?;
+        guests.tls.as_ref().context("there is no guest with TLS")
     }
 
     fn linux_start(&mut self) -> Result<Sample> {

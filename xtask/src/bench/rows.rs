@@ -101,6 +101,14 @@ impl What {
         matches!(self, Self::Load(_) | Self::Unpause | Self::Open(_))
     }
 
+    /// Whether the guest that speaks TLS is, which takes the place of the other one of ours.
+    pub(super) fn needs_tls(&self) -> bool {
+        matches!(
+            self,
+            Self::Load(Load::Resumed | Load::Pages { tls: true, .. })
+        )
+    }
+
     /// Whether an image of httpd is.
     pub(super) fn needs_httpd(&self) -> bool {
         matches!(
@@ -129,7 +137,11 @@ pub(super) enum Load {
         path: &'static str,
         connections: u32,
         close: bool,
+        /// By HTTPS; with `close`, each is a whole handshake.
+        tls: bool,
     },
+    /// Handshakes by HTTPS that resume a session, one after the other, and a request on each.
+    Resumed,
     /// Uploads of so many MiB to the discard service, one after the other.
     Upload { mib: u32 },
     /// Echo requests, one each so many milliseconds.
@@ -237,6 +249,34 @@ const ROWS: &[Row] = &[
         What::Load(Load::Upload { mib: 32 }),
     ),
     row(
+        "tls-full",
+        "full handshakes with a 4 KiB page, 16 at a time",
+        Quantity::Rate,
+        "handshake",
+        What::Load(tls_pages(PAGE, 16, true)),
+    ),
+    row(
+        "tls-resumed",
+        "resumed handshakes with a 4 KiB page, one at a time",
+        Quantity::Rate,
+        "handshake",
+        What::Load(Load::Resumed),
+    ),
+    row(
+        "tls-page",
+        "4 KiB page by HTTPS, kept alive, 16 connections",
+        Quantity::Rate,
+        "request",
+        What::Load(tls_pages(PAGE, 16, false)),
+    ),
+    row(
+        "tls-download",
+        "1 MiB downloads by HTTPS, kept alive",
+        Quantity::Rate,
+        "MiB",
+        What::Load(tls_pages("/1m.bin", 4, false)),
+    ),
+    row(
         "idle-10000",
         "page-16 with 10,000 idle connections open, times its cost without",
         Quantity::Times,
@@ -312,6 +352,16 @@ const fn pages(path: &'static str, connections: u32, close: bool) -> Load {
         path,
         connections,
         close,
+        tls: false,
+    }
+}
+
+const fn tls_pages(path: &'static str, connections: u32, close: bool) -> Load {
+    Load::Pages {
+        path,
+        connections,
+        close,
+        tls: true,
     }
 }
 

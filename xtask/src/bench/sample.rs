@@ -145,11 +145,18 @@ fn script(load: &Load, address: &str, timing: &Timing) -> String {
             path,
             connections,
             close,
+            tls,
         } => {
             // wrk looks for the port's name in a file that the rig doesn't have, unless the port is given.
             let close = if *close { "-H 'Connection: close'" } else { "" };
-            format!("wrk -t1 -c{connections} -d{load_secs}s {close} 'http://{address}:80{path}'")
+            let site = if *tls {
+                format!("https://{address}:443")
+            } else {
+                format!("http://{address}:80")
+            };
+            format!("wrk -t1 -c{connections} -d{load_secs}s {close} '{site}{path}'")
         }
+        Load::Resumed => format!("python3 -S resume.py {address} {PAGE} {load_secs}"),
         Load::Upload { mib } => format!("python3 -S upload.py {address} {mib} {load_secs}"),
         Load::Ping { interval_ms } => {
             // busybox's, or where there is no busybox, what there is.
@@ -264,6 +271,7 @@ fn rate(load: &Load, answer: &str) -> Result<f64> {
             named("Requests/sec:")?
         }
         Load::Upload { .. } => named("MiB/sec:")?,
+        Load::Resumed => named("Resumed/sec:")?,
         Load::Ping { .. } | Load::Idle => bail!("a load without a rate"),
     };
     ensure!(rate > 0.0, "nothing was done");
@@ -307,6 +315,7 @@ mod tests {
         path: "/",
         connections: 1,
         close: false,
+        tls: false,
     };
 
     fn counting() -> Timing {

@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::project;
+use crate::{ca, project};
 
 /// Names and contents. They look random, so that nobody compresses them, and are the same each time.
 pub(super) fn files() -> [(&'static str, Vec<u8>); 2] {
@@ -29,6 +30,21 @@ fn content(bytes: usize) -> Vec<u8> {
 /// If that can't be written.
 pub(crate) fn write() -> Result<PathBuf> {
     write_to("site", &files())
+}
+
+/// The file of the key that both guests have, and of its certificate: ECDSA, P-256. Made if there is none that is good for a month.
+///
+/// # Errors
+/// If it can't be written.
+pub(super) fn key() -> Result<PathBuf> {
+    const GOOD: Duration = Duration::from_secs(330 * 86400);
+    let file = project::target_dir().join("bench").join("tls.pem");
+    let age = fs::metadata(&file).and_then(|found| found.modified());
+    let age = age.ok().and_then(|made| made.elapsed().ok());
+    if age.is_none_or(|age| age > GOOD) {
+        fs::write(&file, ca::issue(&["guest"])?.1)?;
+    }
+    Ok(file)
 }
 
 /// Writes a site of the page alone to its folder.

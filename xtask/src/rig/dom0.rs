@@ -51,6 +51,7 @@ pub(crate) fn prepare(dir: &Path, packages: &Packages) -> Result<Dom0> {
         VIF,
         XL_CONF,
         PROGRAMS,
+        PYTHON_MODULE,
         MODULES,
     ];
     let boot = dir.join(format!("boot-{}", fingerprint(&inputs.map(str::as_bytes))));
@@ -122,6 +123,9 @@ fn tree(root: &Path) -> Result<Tree> {
     Ok(gather.tree)
 }
 
+/// Python's module for TLS, for the load generator of `bench`.
+const PYTHON_MODULE: &str = "_ssl.";
+
 /// Adds what Python needs to start with `-S`, and Xen's modules for it.
 fn python(gather: &mut Gather<'_>, root: &Path) -> Result<()> {
     let library = only_match(&root.join("usr/lib"), "python3.", "")?;
@@ -129,7 +133,16 @@ fn python(gather: &mut Gather<'_>, root: &Path) -> Result<()> {
     gather.folder(&format!("{library}/encodings"))?;
     // By these two it knows its folder.
     gather.add(&format!("{library}/os.py"), text(""));
-    gather.add(&format!("{library}/lib-dynload"), Entry::Folder);
+    let module = only_match(
+        &root.join(&library).join("lib-dynload"),
+        PYTHON_MODULE,
+        ".so",
+    )?;
+    let bytes = fs::read(&module)?;
+    let module = module.strip_prefix(root)?.display().to_string();
+    // wrk and curl bring its libraries.
+    let executable = false;
+    gather.add(&module, Entry::File { executable, bytes });
     let xen = only_match(&root.join("usr/lib"), "xen-4", "")?.join("lib/python/xen");
     gather.folder(&xen.strip_prefix(root)?.display().to_string())
 }
