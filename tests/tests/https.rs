@@ -457,3 +457,39 @@ fn a_certificate_that_nobody_vouches_for() {
         ended.console
     );
 }
+
+#[test]
+fn many_bytes_over_several_connections_at_once() {
+    run("", async |browser| {
+        let browser = Rc::new(browser);
+        let clients: Vec<_> = (0..4)
+            .map(|_| {
+                let browser = Rc::clone(&browser);
+                spawn(async move {
+                    let mut stream = browser.connect().await;
+                    let file = SITE
+                        .files()
+                        .iter()
+                        .find(|file| file.path() == "/tower.webp")
+                        .unwrap();
+                    let body = file.identity().body();
+                    let request = "GET /tower.webp HTTP/1.1\r\nHost: guest.test\r\n\r\n";
+                    for _ in 0..20 {
+                        // Asked for at once, so that the guest always has more to send than is taken.
+                        stream
+                            .write_all(request.repeat(10).as_bytes())
+                            .await
+                            .unwrap();
+                        for _ in 0..10 {
+                            let served = answer(&mut stream, true).await;
+                            assert!(served.status == 200 && served.body == body);
+                        }
+                    }
+                })
+            })
+            .collect();
+        for client in clients {
+            client.await;
+        }
+    });
+}
