@@ -68,6 +68,17 @@ pub(crate) fn start() {
     }));
 }
 
+/// Takes up the console of a restored domain.
+pub(crate) fn restored() {
+    CONSOLE.with(|c| {
+        if let (Some(console), Some((page, port))) = (c.borrow_mut().as_mut(), platform::console())
+        {
+            // Whoever waits for the channel was woken, and waits for this one next.
+            (console.page, console.channel) = (page, Channel::bound(port));
+        }
+    });
+}
+
 impl Console {
     /// Moves what fits from the backlog into the ring.
     fn flush(&mut self) {

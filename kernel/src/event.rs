@@ -29,13 +29,15 @@ impl core::fmt::Display for NoPort {
 
 impl core::error::Error for NoPort {}
 
+#[derive(Debug)]
 struct Bound {
-    port: Port,
-    place: Rc<Notify>,
+    /// 0, which is none, once the domain was restored: other channels have its number then.
+    port: Cell<Port>,
+    place: Notify,
 }
 
 local! {
-    static BOUND: RefCell<Vec<Bound>> = RefCell::new(Vec::new());
+    static BOUND: RefCell<Vec<Rc<Bound>>> = RefCell::new(Vec::new());
 }
 local! {
     static COUNTS: Cell<(u64, u64)> = Cell::new((0, 0));
@@ -48,10 +50,7 @@ pub fn counts() -> (u64, u64) {
 
 /// One end of an event channel. Closed when dropped.
 #[derive(Debug)]
-pub struct Channel {
-    port: Port,
-    place: Rc<Notify>,
-}
+pub struct Channel(Rc<Bound>);
 
 impl Channel {
     /// A new channel that `peer` can bind the other end of.
@@ -68,42 +67,55 @@ impl Channel {
 
     /// A channel that the toolstack made: the console's or xenstore's.
     pub(crate) fn bound(port: Port) -> Self {
-        let place = Rc::new(Notify::new());
-        BOUND.with(|b| {
-            b.borrow_mut().push(Bound {
-                port,
-                place: Rc::clone(&place),
-            })
+        let bound = Rc::new(Bound {
+            port: Cell::new(port),
+            place: Notify::new(),
         });
-        Self { port, place }
+        BOUND.with(|b| b.borrow_mut().push(Rc::clone(&bound)));
+        Self(bound)
     }
 
     /// The port, for the peer to be told.
     pub fn port(&self) -> Port {
-        self.port
+        self.0.port.get()
     }
 
     /// Sends an event to the other end.
     pub fn notify(&self) {
         COUNTS.with(|c| c.set((c.get().0 + 1, c.get().1)));
-        platform::evtchn_send(self.port);
+        platform::evtchn_send(self.port());
     }
 
     /// Ready once for any number of events that came since the last time.
     pub fn poll_event(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.place.poll_notified(cx)
+        self.0.place.poll_notified(cx)
     }
 
     /// Waits for an event. One task at a time may wait for a channel.
     pub async fn event(&self) {
-        self.place.notified().await;
+        self.0.place.notified().await;
     }
 }
 
 impl Drop for Channel {
     fn drop(&mut self) {
-        BOUND.with(|b| b.borrow_mut().retain(|bound| bound.port != self.port));
-        platform::evtchn_close(self.port);
+        if self.port() != NONE {
+            BOUND.with(|b| {
+                b.borrow_mut().retain(|bound| !Rc::ptr_eq(bound, &self.0));
+            });
+            platform::evtchn_close(self.port());
+        }
+    }
+}
+
+/// The port that is none.
+const NONE: Port = Port(0);
+
+/// Forgets every channel: a restored domain has none of them. Those who wait for one are woken.
+pub(crate) fn restored() {
+    for bound in BOUND.with(RefCell::take) {
+        bound.port.set(NONE);
+        bound.place.notify();
     }
 }
 
@@ -111,7 +123,7 @@ impl Drop for Channel {
 pub(crate) fn dispatch() {
     BOUND.with(|b| {
         for bound in b.borrow().iter() {
-            if platform::take_pending(bound.port) {
+            if platform::take_pending(bound.port.get()) {
                 COUNTS.with(|c| c.set((c.get().0, c.get().1 + 1)));
                 bound.place.notify();
             }
@@ -126,7 +138,7 @@ pub(crate) fn with_ports<R>(f: impl FnOnce(&[u32]) -> R) -> R {
         let mut ports = [0; MAX_PORTS];
         let count = bound.len().min(MAX_PORTS);
         for (place, bound) in ports.iter_mut().zip(bound.iter()) {
-            *place = bound.port.0;
+            *place = bound.port.get().0;
         }
         f(&ports[..count])
     })

@@ -105,6 +105,12 @@ impl Table {
     }
 }
 
+/// Calls `f` with the places where the table's frames are mapped. A domain that is restored finds them empty: then no entry that was
+/// in use gives anybody access, and each is free as soon as it is revoked.
+pub(crate) fn with_frames<R>(f: impl FnOnce(&[NonNull<EntryV1>]) -> R) -> R {
+    TABLE.with(|t| f(&t.borrow().frames))
+}
+
 /// Lets `peer` reach `frame`.
 ///
 /// # Errors

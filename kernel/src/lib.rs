@@ -44,6 +44,7 @@ pub mod memory;
 pub mod page;
 pub mod run;
 pub mod shutdown;
+pub mod suspend;
 pub mod time;
 pub mod timeline;
 pub mod trap;

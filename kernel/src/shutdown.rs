@@ -122,28 +122,35 @@ pub(crate) fn overdue() -> Option<Reason> {
 /// Turns what the toolstack writes to `control/shutdown` into [`request`]. Runs as a task of every domain.
 #[cfg(not(xenlet = "unix"))]
 pub(crate) async fn serve() {
-    use crate::xenstore;
+    // Again from the start in each new place in xenstore.
+    while let Err(crate::xenstore::Error::Restored) = serve_here().await {}
+}
+
+#[cfg(not(xenlet = "unix"))]
+async fn serve_here() -> Result<(), crate::xenstore::Error> {
+    use crate::{suspend, xenstore};
     const KEY: &str = "control/shutdown";
-    for feature in [
+    let features = [
         "control/feature-poweroff",
         "control/feature-reboot",
         "control/feature-halt",
-    ] {
+        "control/feature-suspend",
+    ]
+    .map(|feature| xenstore::write(feature, "1"));
+    for written in features {
         // A toolstack need not let us write these; a request works without them.
-        let _ = xenstore::write(feature, "1").await;
+        let _ = written.await;
     }
     let mut watch = match xenstore::watch(KEY).await {
         Ok(watch) => watch,
         Err(e) => {
             log::warn!("shutdown: cannot watch {KEY}: {e}; `xl shutdown` will not work");
-            return;
+            return Err(e);
         }
     };
     let limit = crate::limit::RateLimit::new(4);
     loop {
-        if watch.changed().await.is_err() {
-            return;
-        }
+        watch.changed().await?;
         match xenstore::read(KEY).await {
             Ok(text) if text.is_empty() => {}
             Ok(text) => {
@@ -152,6 +159,7 @@ pub(crate) async fn serve() {
                     limit.warn(format_args!("shutdown: cannot acknowledge `{text}`: {e}"));
                 }
                 match Reason::from_request(&text) {
+                    None if text == "suspend" => suspend::request(),
                     Some(reason) => {
                         if pending().is_none() {
                             log::info!("shutdown: the toolstack asks for {text}");

@@ -122,7 +122,7 @@ impl Frontend {
     async fn ask_state(&self) -> Result<State, Error> {
         match xenstore::read(&format!("{}/state", self.backend)).await {
             Ok(text) => Ok(State::from_text(&text)),
-            Err(Error::Broken) => Err(Error::Broken),
+            Err(e @ (Error::Broken | Error::Restored)) => Err(e),
             Err(_) => Ok(State::Unknown),
         }
     }
@@ -133,6 +133,7 @@ impl Frontend {
     /// When the connection to xenstored ends.
     pub async fn wait_backend(&mut self, wanted: impl Fn(State) -> bool) -> Result<State, Error> {
         loop {
+            self.watch.ended().cloned().map_or(Ok(()), Err)?;
             let state = self.ask_state().await?;
             if wanted(state) {
                 return Ok(state);
@@ -146,6 +147,8 @@ impl Frontend {
     /// # Errors
     /// As xenstore gives them; `Refused(ENOENT)` when the toolstack has taken the device away: its keys don't come back.
     pub async fn publish(&self, keys: &[(&str, String)], state: State) -> Result<(), Error> {
+        // A restored domain has another device under this name, which these keys are not for.
+        self.watch.ended().cloned().map_or(Ok(()), Err)?;
         xenstore::transaction(async |tx| {
             // All of it at once: a round trip costs more than a key.
             let path = format!("{}/state", self.path);

@@ -20,6 +20,11 @@ struct Ends {
 const MAX_PORTS: usize = 1024;
 
 impl Ports {
+    /// Closes all: a new domain has none. Numbers begin again, so that an old one is now another's.
+    pub(super) fn forget(&mut self) {
+        self.0.clear();
+    }
+
     pub(super) fn alloc(&mut self) -> Option<Port> {
         if self.0.is_empty() {
             self.0.push(Ends {
@@ -92,7 +97,11 @@ pub fn ports() -> usize {
 
 /// A backend's end of an event channel.
 #[derive(Debug)]
-pub struct BackendPort(Port);
+pub struct BackendPort {
+    port: Port,
+    /// The life of the domain that it belongs to.
+    life: u32,
+}
 
 impl BackendPort {
     /// Binds the other end of the guest's `port` (`EVTCHNOP_bind_interdomain`); `None` if the guest has no such port
@@ -103,23 +112,30 @@ impl BackendPort {
             let ends = events.get(port).filter(|ends| !ends.bound)?;
             ends.bound = true;
             ends.guest_pending = true;
-            Some(Self(port))
+            let life = m.life.get();
+            Some(Self { port, life })
         })
     }
 
     /// Sends the guest an event.
     pub fn notify(&self) {
-        machine(|m| m.events.borrow_mut().raise(self.0));
+        self.with(|m| m.events.borrow_mut().raise(self.port));
     }
 
     /// Whether the guest sent an event since the last time.
     pub fn take_pending(&self) -> bool {
-        machine(|m| {
+        self.with(|m| {
             let mut events = m.events.borrow_mut();
             events
-                .get(self.0)
+                .get(self.port)
                 .is_some_and(|ends| core::mem::take(&mut ends.backend_pending))
         })
+        .unwrap_or(false)
+    }
+
+    /// Calls `f` unless the domain has been restored, and the channel is gone.
+    fn with<R>(&self, f: impl FnOnce(&super::Machine) -> R) -> Option<R> {
+        machine(|m| (m.life.get() == self.life).then(|| f(m)))
     }
 }
 
@@ -128,7 +144,9 @@ impl Drop for BackendPort {
         // A process that ends takes its backends with it; there are no ports any more then.
         let _ = super::MACHINE.try_with(|machine| {
             let Some(machine) = machine.get() else { return };
-            if let Some(ends) = machine.events.borrow_mut().get(self.0) {
+            if machine.life.get() == self.life
+                && let Some(ends) = machine.events.borrow_mut().get(self.port)
+            {
                 ends.bound = false;
             }
         });

@@ -17,6 +17,12 @@ const MAX_FRAMES: usize = 64;
 #[repr(C, align(4096))]
 struct Frame([EntryV1; ENTRIES_PER_FRAME as usize]);
 
+const EMPTY: EntryV1 = EntryV1 {
+    flags: 0,
+    domid: 0,
+    frame: 0,
+};
+
 #[derive(Default)]
 pub(crate) struct Tables {
     frames: Vec<NonNull<Frame>>,
@@ -37,17 +43,22 @@ impl Drop for Tables {
 }
 
 impl Tables {
+    /// Empties the table, as a new domain finds it.
+    pub(super) fn forget(&mut self) {
+        for frame in &mut self.frames {
+            // SAFETY: made by `Box::leak` in `frame`; the guest is this thread, and looks at no entry now.
+            let entries = unsafe { frame.as_mut() };
+            entries.0.fill(EMPTY);
+        }
+        self.mapped.clear();
+    }
+
     /// Frame `index` of the table, made if it is the next one (`GNTTABOP_setup_table`).
     pub(super) fn frame(&mut self, index: u32) -> Option<NonNull<EntryV1>> {
         let index = index as usize;
         if index == self.frames.len() && index < MAX_FRAMES {
-            let empty = EntryV1 {
-                flags: 0,
-                domid: 0,
-                frame: 0,
-            };
             self.frames.push(NonNull::from(Box::leak(Box::new(Frame(
-                [empty; ENTRIES_PER_FRAME as usize],
+                [EMPTY; ENTRIES_PER_FRAME as usize],
             )))));
         }
         self.frames.get(index).map(|frame| frame.cast())
@@ -126,6 +137,7 @@ pub fn map_grant(gref: GrantRef, write: bool) -> Result<MappedPage, GrantError> 
         *tables.mapped.entry(gref.0).or_default() += 1;
         Ok(MappedPage {
             gref,
+            life: m.life.get(),
             window: Window::new(page, PAGE_SIZE),
         })
     })
@@ -135,6 +147,8 @@ pub fn map_grant(gref: GrantRef, write: bool) -> Result<MappedPage, GrantError> 
 #[derive(Debug)]
 pub struct MappedPage {
     gref: GrantRef,
+    /// The life of the domain that granted it.
+    life: u32,
     window: Window,
 }
 
@@ -148,7 +162,9 @@ impl Drop for MappedPage {
     fn drop(&mut self) {
         // A domain that panicked takes its backends with it; there are no tables any more then.
         let _ = super::MACHINE.try_with(|machine| {
-            let Some(machine) = machine.get() else { return };
+            let Some(machine) = machine.get().filter(|m| m.life.get() == self.life) else {
+                return;
+            };
             let mut tables = machine.grants.borrow_mut();
             let left = tables.mapped.get_mut(&self.gref.0).map_or(0, |n| {
                 *n = n.saturating_sub(1);

@@ -10,6 +10,7 @@ mod ends;
 mod events;
 mod grants;
 pub mod hostile;
+mod life;
 pub(crate) mod platform;
 pub mod store;
 mod tasks;
@@ -17,6 +18,7 @@ mod tasks;
 pub use ends::Ends;
 pub use events::{BackendPort, ports};
 pub use grants::{GrantError, MappedPage, map_grant};
+pub use life::{checkpoint, restore};
 pub(crate) use tasks::track;
 
 use crate::addr::DomId;
@@ -79,6 +81,9 @@ pub(crate) struct Machine {
     pub(crate) events: RefCell<events::Ports>,
     pub(crate) grants: RefCell<grants::Tables>,
     pub(crate) console: RefCell<platform::Console>,
+    /// How often it was restored, and what is to happen when it is suspended.
+    pub(crate) life: Cell<u32>,
+    next_life: RefCell<Option<life::Prepare>>,
 }
 
 local! {
@@ -104,6 +109,8 @@ impl Machine {
             events: RefCell::default(),
             grants: RefCell::default(),
             console: RefCell::default(),
+            life: Cell::new(0),
+            next_life: RefCell::default(),
         }
     }
 }

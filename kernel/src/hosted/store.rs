@@ -51,12 +51,7 @@ local! {
 
 /// Starts xenstored for this thread's domain.
 pub(super) fn start() {
-    let Some(port) = machine(|m| m.events.borrow_mut().alloc()) else {
-        return;
-    };
-    let Some(end) = BackendPort::bind(port) else {
-        return;
-    };
+    let Some((port, end)) = connect() else { return };
     let page = NonNull::from(Box::leak(Box::new(SharedPage([0; 4096]))));
     let store = Xenstored {
         page,
@@ -72,6 +67,34 @@ pub(super) fn start() {
         mangle: None,
     };
     STORE.with(|s| *s.borrow_mut() = Some(store));
+    furnish();
+}
+
+/// Begins again for a domain that was restored: another connection, and nothing of the old tree.
+pub(super) fn restart() {
+    let Some((port, end)) = connect() else { return };
+    with(|s| {
+        (s.port, s.end) = (port, end);
+        s.tree.clear();
+        s.generation += 1;
+        s.transactions.clear();
+        s.next_tx = 1;
+        s.watches.clear();
+        s.input.clear();
+        s.output.clear();
+        s.mangle = None;
+    });
+    furnish();
+}
+
+/// An event channel of the guest's for it.
+fn connect() -> Option<(Port, BackendPort)> {
+    let port = machine(|m| m.events.borrow_mut().alloc())?;
+    Some((port, BackendPort::bind(port)?))
+}
+
+/// What the toolstack writes for every domain.
+fn furnish() {
     write(&format!("{HOME}/control/shutdown"), "");
     write(&format!("{HOME}/domid"), "1");
 }

@@ -78,7 +78,14 @@ pub(crate) fn run<T: Termination + 'static>(
         }
         if !idle() {
             platform::relax();
-        } else if !platform::wait(time::next_deadline()) {
+            continue;
+        }
+        #[cfg(not(xenlet = "unix"))]
+        if crate::suspend::due() {
+            rounds = 0;
+            continue;
+        }
+        if !platform::wait(time::next_deadline()) {
             log::error!("every task waits and nothing can wake one; ending the domain");
             return shutdown::Reason::Crash;
         } else {

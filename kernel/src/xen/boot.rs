@@ -4,6 +4,8 @@
 //! that the builder made, events are masked, exceptions have no handlers, and only the first few MiB are mapped.
 
 use super::{hypercall, pagetable, trap};
+use crate::addr::{Mfn, Pfn};
+use crate::suspend::Resumed;
 use crate::time::Instant;
 use crate::timeline;
 use core::arch::global_asm;
@@ -40,9 +42,10 @@ global_asm!(
     note!(text 8, "generic"),        // LOADER
     note!(text 9, "yes"),            // PAE_MODE
     note!(text 10, ""),              // FEATURES: none that need Xen's help
-    note!(word 1, "_start"),         // ENTRY
+    note!(word 14, "1"), // SUSPEND_CANCEL: the result of a suspension says whether it is the same domain
+    note!(word 1, "_start"), // ENTRY
     note!(word 2, "hypercall_page"), // HYPERCALL_PAGE
-    note!(word 3, "_image_start"),   // VIRT_BASE: where pseudo-physical page 0 is mapped
+    note!(word 3, "_image_start"), // VIRT_BASE: where pseudo-physical page 0 is mapped
     note!(word 4, "_image_start"), // PADDR_OFFSET: the image's physical addresses are its virtual ones
     ".popsection",
 );
@@ -71,8 +74,44 @@ pub(super) fn info() -> &'static start_info {
     let Some(info) = START_INFO.with(Cell::get) else {
         panic!("start_info is asked for before boot")
     };
-    // SAFETY: set once by `start` to the page that Xen mapped, which stays mapped and which nobody writes.
+    // SAFETY: set once by `start` to the page that Xen mapped, which stays mapped. It is written only while the domain is
+    // suspended, when nobody has a reference to it.
     unsafe { info.as_ref() }
+}
+
+/// Suspends the domain, and says how it goes on. The toolstack finds the console's and xenstore's page by our own numbers for them,
+/// and on the way back writes their new frames.
+pub(super) fn suspend() -> Resumed {
+    let Some(info) = START_INFO.with(Cell::get) else {
+        panic!("start_info is asked for before boot")
+    };
+    let place = info.as_ptr();
+    // SAFETY: fields of the page, which stays mapped. A domU's start_info has the domU's half of the union.
+    let (store, console) = unsafe {
+        (
+            &raw mut (*place).store_mfn,
+            &raw mut (*place).console.domU.mfn,
+        )
+    };
+    for page in [store, console] {
+        // SAFETY: as above, and nobody has a reference to it now.
+        let mfn = unsafe { page.read_volatile() };
+        // SAFETY: as above.
+        unsafe { page.write_volatile(pagetable::pfn(Mfn(mfn)).0 as u64) };
+    }
+    // SAFETY: the caller gave up what was shared; what comes back is read anew.
+    let in_place =
+        unsafe { hypercall::suspend(pagetable::mfn(pagetable::pfn_of(info.addr().get()))) };
+    if !in_place {
+        return Resumed::Restored;
+    }
+    for page in [store, console] {
+        // SAFETY: as above.
+        let pfn = unsafe { page.read_volatile() };
+        // SAFETY: as above.
+        unsafe { page.write_volatile(pagetable::mfn(Pfn(pagetable::usize_of(pfn))).0) };
+    }
+    Resumed::InPlace
 }
 
 /// Checks that what we were given is what Xen gives a 64-bit PV guest.

@@ -35,11 +35,26 @@ pub(super) fn at(tsc: u64) -> u64 {
 local! {
     static LAST: Cell<u64> = Cell::new(0);
 }
+local! {
+    /// What our time is ahead of Xen's system time, modulo 2^64: the time that the domain was suspended does not count, and
+    /// another host has another time.
+    static AHEAD: Cell<u64> = Cell::new(0);
+}
 
-/// Xen's system time now, in nanoseconds. Never less than the last time: Xen corrects its clock by small steps, and
-/// processors may disagree a little.
+/// Goes on where the clock stood when the domain was suspended, at `stopped`.
+pub(super) fn go_on(stopped: u64) {
+    AHEAD.with(|ahead| ahead.set(stopped.wrapping_sub(at(tsc()))));
+}
+
+/// Xen's system time at our time `now`.
+pub(super) fn system_time(now: u64) -> u64 {
+    now.wrapping_sub(AHEAD.with(Cell::get))
+}
+
+/// Our time now, in nanoseconds: Xen's system time, less what the domain was suspended. Never less than the last time: Xen corrects
+/// its clock by small steps, and processors may disagree a little.
 pub(super) fn now() -> u64 {
-    let now = at(tsc());
+    let now = at(tsc()).wrapping_add(AHEAD.with(Cell::get));
     LAST.with(|last| {
         last.set(last.get().max(now));
         last.get()
@@ -49,5 +64,5 @@ pub(super) fn now() -> u64 {
 /// The time since the Unix epoch; `None` before Xen knows it.
 pub(super) fn wall() -> Option<Duration> {
     let clock: WallClock = consistent(shared::wall_version, shared::wall_clock);
-    clock.at(crate::time::round().as_nanos())
+    clock.at(system_time(crate::time::round().as_nanos()))
 }

@@ -221,6 +221,28 @@ pub(super) fn watchdog(id: u32, timeout: u32) -> Option<u32> {
     u32::try_from(result).ok()
 }
 
+/// `SCHEDOP_shutdown` with `SHUTDOWN_suspend`: the domain is saved, with the page of `start_info` by its frame. True when it goes
+/// on in its place, false when it was restored as another.
+///
+/// # Safety
+/// Everything that a new domain does not have must be given up before, and taken anew when this is false; `start_info` changes.
+pub(super) unsafe fn suspend(start_info: crate::addr::Mfn) -> bool {
+    let op = sched_shutdown {
+        reason: xen_sys::SHUTDOWN_suspend,
+    };
+    #[allow(clippy::cast_possible_truncation, reason = "64 bits both")]
+    // SAFETY: Xen reads `op`; the rest is the caller's promise.
+    let result = unsafe {
+        hypercall::<{ xen_sys::__HYPERVISOR_sched_op }>(
+            xen_sys::SCHEDOP_shutdown as usize,
+            (&raw const op).expose_provenance(),
+            start_info.0 as usize,
+            0,
+        )
+    };
+    result != 0
+}
+
 /// `VCPUOP_stop_periodic_timer`: a PV guest starts with a tick of 10 ms that nobody here listens to.
 pub(super) fn stop_periodic_timer() {
     const VCPUOP_STOP_PERIODIC_TIMER: usize = 7;

@@ -17,6 +17,7 @@ use crate::abi::grant_table::{self, EntryV1, SetupTable};
 use crate::addr::{DomId, Mfn, Port};
 use crate::memory::Stats;
 use crate::page::{Page, Window};
+use crate::suspend::Resumed;
 use crate::time::{Duration, Instant};
 use crate::{abi, event, shutdown::Reason};
 use alloc::string::String;
@@ -113,11 +114,44 @@ pub(crate) fn command_line() -> String {
 pub(crate) fn wait(deadline: Option<Instant>) -> bool {
     let deadline_ns = match deadline {
         Some(deadline) if deadline <= crate::time::round() => return true,
-        Some(deadline) => pvclock::poll_timeout(deadline.as_nanos()),
+        Some(deadline) => poll_timeout(deadline),
         None => 0,
     };
     event::with_ports(|ports| hypercall::poll(ports, deadline_ns));
     true
+}
+
+/// A deadline of ours as `SCHEDOP_poll` takes it.
+fn poll_timeout(deadline: Instant) -> u64 {
+    match deadline.as_nanos() {
+        // The end of time is the end of Xen's, too.
+        ns if ns > i64::MAX.cast_unsigned() => 0,
+        ns => pvclock::poll_timeout(clock::system_time(ns)),
+    }
+}
+
+/// Suspends the domain, and says how it goes on. `frames` are where those of the grant table are mapped: a domain that is saved may
+/// have nothing mapped that is not its own.
+pub(crate) fn suspend(frames: &[NonNull<EntryV1>]) -> Resumed {
+    crate::console::drain();
+    for frame in frames {
+        // SAFETY: nobody looks at the table before it is mapped again.
+        if let Err(e) = unsafe { hypercall::update_va_mapping(frame.addr().get(), 0) } {
+            panic!("cannot unmap the grant table: {e}");
+        }
+    }
+    let stopped = clock::now();
+    shared::unmap();
+    let how = boot::suspend();
+    shared::map();
+    clock::go_on(stopped);
+    hypercall::stop_periodic_timer();
+    for (index, frame) in (0..).zip(frames) {
+        if map_grant_frame(index, *frame).is_none() {
+            panic!("Xen does not give the grant table back");
+        }
+    }
+    how
 }
 
 /// Nothing to do between two rounds: the others run by themselves.
@@ -159,6 +193,16 @@ const MAX_GRANT_FRAMES: u32 = 64;
 
 /// Frame `index` of the grant table, mapped over a page of the heap that is given up for it.
 pub(crate) fn grant_frame(index: u32) -> Option<NonNull<EntryV1>> {
+    let mut page = Page::new().ok()?;
+    let place = NonNull::from(&mut *page).cast::<EntryV1>();
+    map_grant_frame(index, place)?;
+    // Given up: its address shows the table's frame from now on.
+    core::mem::forget(page);
+    Some(place)
+}
+
+/// Maps frame `index` of the grant table over the page at `place`, which is given up for it.
+fn map_grant_frame(index: u32, place: NonNull<EntryV1>) -> Option<()> {
     let nr_frames = (index + 1).min(MAX_GRANT_FRAMES);
     let mut frames = [0; MAX_GRANT_FRAMES as usize];
     let mut op = SetupTable {
@@ -173,13 +217,8 @@ pub(crate) fn grant_frame(index: u32) -> Option<NonNull<EntryV1>> {
     if core::hint::black_box(&op).status != 0 || frame == 0 {
         return None;
     }
-    // Given up: its address shows the table's frame from now on.
-    let mut page = core::mem::ManuallyDrop::new(Page::new().ok()?);
-    let page = NonNull::from(&mut **page).cast::<EntryV1>();
     // SAFETY: the page is ours and is never used as memory of the heap again.
-    unsafe { hypercall::update_va_mapping(page.addr().get(), frame << 12 | pagetable::DATA) }
-        .ok()?;
-    Some(page)
+    unsafe { hypercall::update_va_mapping(place.addr().get(), frame << 12 | pagetable::DATA) }.ok()
 }
 
 /// A page that the toolstack made, by its frame, if it gave one.
@@ -203,7 +242,7 @@ pub(crate) fn console() -> Option<(Window, Port)> {
 /// Gives the console's reader the processor for a moment.
 pub(crate) fn console_pause() {
     let deadline = crate::time::now() + Duration::from_millis(1);
-    hypercall::poll(&[], deadline.as_nanos());
+    hypercall::poll(&[], poll_timeout(deadline));
 }
 
 /// A line for when there is no console.

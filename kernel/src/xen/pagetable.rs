@@ -67,17 +67,27 @@ pub(super) fn mfn(pfn: Pfn) -> Mfn {
     );
     let list = core::ptr::with_exposed_provenance::<u64>(usize_of(info.mfn_list));
     let entry = list.wrapping_add(pfn.0);
-    // SAFETY: the list has `nr_pages` entries, and is mapped and constant.
-    Mfn(unsafe { entry.read() })
+    // SAFETY: the list has `nr_pages` entries, and is mapped; the toolstack writes it while the domain is suspended.
+    Mfn(unsafe { entry.read_volatile() })
+}
+
+/// Which of our pages machine frame `mfn` is. For frames that are ours.
+pub(super) fn pfn(mfn: Mfn) -> Pfn {
+    let entry = MACHINE_TO_PHYS.wrapping_add(usize_of(mfn.0));
+    // SAFETY: Xen maps the table for all frames of the machine, readable for every guest; `mfn` comes from an entry
+    // of our own page tables or from start_info.
+    Pfn(usize_of(unsafe { entry.read_volatile() }))
 }
 
 /// Where our page of machine frame `mfn` is mapped. For frames that are ours.
 pub(super) fn address_of(mfn: Mfn) -> usize {
-    let entry = MACHINE_TO_PHYS.wrapping_add(usize_of(mfn.0));
-    // SAFETY: Xen maps the table for all frames of the machine, readable for every guest; `mfn` comes from an entry
-    // of our own page tables or from start_info.
-    let pfn = unsafe { entry.read_volatile() };
-    virt_base() + usize_of(pfn) * PAGE_SIZE
+    virt_base() + pfn(mfn).0 * PAGE_SIZE
+}
+
+/// The frame of the highest page table, and where the list of our frames is mapped by it: how the toolstack finds our memory.
+pub(super) fn frame_list() -> (Mfn, u64) {
+    let info = boot::info();
+    (mfn(pfn_of(usize_of(info.pt_base))), info.mfn_list)
 }
 
 /// Our page at `address`, in the linear mapping.
@@ -85,7 +95,7 @@ pub(super) fn pfn_of(address: usize) -> Pfn {
     Pfn((address - virt_base()) / PAGE_SIZE)
 }
 
-const fn usize_of(n: u64) -> usize {
+pub(super) const fn usize_of(n: u64) -> usize {
     #[allow(clippy::cast_possible_truncation, reason = "64 bits both")]
     {
         n as usize

@@ -4,7 +4,7 @@ use super::pvclock::{TimeInfo, WallClock};
 use super::{boot, hypercall, pagetable};
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicU64, Ordering};
-use xen_sys::{arch_vcpu_info, shared_info, vcpu_info, vcpu_time_info};
+use xen_sys::{arch_shared_info, arch_vcpu_info, shared_info, vcpu_info, vcpu_time_info};
 
 unsafe extern "C" {
     /// A page of the image's that `map` replaces by Xen's.
@@ -44,7 +44,9 @@ const CR2: usize = offset_of!(shared_info, vcpu_info)
     + offset_of!(vcpu_info, arch)
     + offset_of!(arch_vcpu_info, cr2);
 
-/// Maps the page in place of the image's own, and masks every event channel: pending bits are looked at, never taken
+const ARCH: usize = offset_of!(shared_info, arch);
+
+/// Maps the page in place of the image's own, tells the toolstack where the list of our frames is, and masks every event channel: pending bits are looked at, never taken
 /// as upcalls.
 pub(super) fn map() {
     let entry = boot::info().shared_info | pagetable::DATA;
@@ -54,6 +56,29 @@ pub(super) fn map() {
     }
     for i in 0..64 {
         word(MASK, i).store(u64::MAX, Ordering::Relaxed);
+    }
+    let (table, list) = pagetable::frame_list();
+    let write = |offset, value| {
+        // SAFETY: a field of the page, which is mapped; only the toolstack reads it.
+        unsafe { field::<u64>(ARCH + offset).write_volatile(value) }
+    };
+    write(offset_of!(arch_shared_info, max_pfn), boot::info().nr_pages);
+    write(offset_of!(arch_shared_info, p2m_vaddr), list);
+    // A frame number's place in `cr3`; not zero, it says that the others are there. Of a list of more than 1 GiB the toolstack
+    // (xg_sr_save_x86_pv.c) finds only a part where ours is: better none, so that it refuses to save the domain.
+    let root = if boot::info().nr_pages > 1 << 18 {
+        0
+    } else {
+        table.0 << 12
+    };
+    write(offset_of!(arch_shared_info, p2m_cr3), root);
+}
+
+/// Takes the page away, and with it the clock: a domain that is saved may have no page mapped that is not its own.
+pub(super) fn unmap() {
+    // SAFETY: nobody has a reference to it, and it is mapped again before anybody looks.
+    if let Err(e) = unsafe { hypercall::update_va_mapping(page().addr(), 0) } {
+        panic!("cannot unmap the shared info page: {e}");
     }
 }
 

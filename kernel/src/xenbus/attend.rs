@@ -10,6 +10,7 @@ use crate::limit::RateLimit;
 use crate::page;
 use crate::run::Notify;
 use crate::time::{Duration, timeout};
+use crate::xenstore::Error;
 use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -146,11 +147,18 @@ async fn live<C: Class>(
     *control.agreed.borrow_mut() = Some(agreed);
     control.changed.notify();
     if connected
-        // Without xenstore there is nobody to ask; the rings go on.
-        && let Ok(state) = frontend.wait_backend(|state| state != State::Connected).await
+        && let Some(why) = match frontend
+            .wait_backend(|state| state != State::Connected)
+            .await
+        {
+            Ok(state) => Some(Why::Backend(state)),
+            Err(Error::Restored) => Some(Why::Restored),
+            // Without xenstore there is nobody to ask; the rings go on.
+            Err(_) => None,
+        }
         && matches!(control.link.get(), Link::Up)
     {
-        control.link.set(Link::Down(Why::Backend(state)));
+        control.link.set(Link::Down(why));
         control.changed.notify();
     }
     pending().await
@@ -192,7 +200,7 @@ async fn finish<S>(name: &str, mut frontend: Frontend, shared: Option<S>) {
 async fn part(frontend: &mut Frontend) {
     let left = |s| !matches!(s, State::Connected | State::Initialised);
     let closed = |s| !matches!(s, State::Connected | State::Initialised | State::Closing);
-    // Errors: the device or xenstore is gone, so there is nobody to take leave of.
+    // Errors: the device, xenstore or the domain that the backend was for is gone: there is nobody to take leave of.
     let _ = frontend.publish(&[], State::Closing).await;
     let _ = timeout(FAREWELL, frontend.wait_backend(left)).await;
     let _ = frontend.publish(&[], State::Closed).await;

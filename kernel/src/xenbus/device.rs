@@ -9,6 +9,7 @@ use super::attend::{Claim, Control, attend};
 use super::{DeviceError, Failure, Frontend, State};
 use crate::addr::PAGE_SIZE;
 use crate::run::{self, JoinHandle};
+use crate::suspend::{self, Hold};
 use crate::time::{Duration, timeout};
 use crate::xenstore::{self, Errno};
 use crate::{memory, page};
@@ -54,6 +55,8 @@ pub enum Why<L> {
     Backend(State),
     /// The backend lied, and we closed.
     Lied(L),
+    /// The domain was restored: the backend was that of the domain it was before.
+    Restored,
 }
 
 impl<L: Display> Display for Why<L> {
@@ -61,6 +64,7 @@ impl<L: Display> Display for Why<L> {
         match self {
             Self::Backend(State::Unknown) => f.write_str("the backend is gone"),
             Self::Backend(state) => write!(f, "the backend went to {state:?}"),
+            Self::Restored => f.write_str("the domain was restored"),
             Self::Lied(lie) => write!(f, "the backend broke the protocol: {lie}"),
         }
     }
@@ -75,6 +79,8 @@ fn most_kept() -> usize {
 /// A device that is ours to connect, whose backend waits for our keys.
 #[derive(Debug)]
 pub struct Opening<C: Class> {
+    /// A handshake is not to be cut in two.
+    whole: Hold,
     claim: Claim,
     frontend: Frontend,
     control: Rc<Control<C>>,
@@ -97,6 +103,7 @@ impl<C: Class> Opening<C> {
                 e => Failure::Store(e),
             })
         };
+        let whole = suspend::hold();
         let claim = Claim::new(C::NAME, number).ok_or_else(|| failed(Failure::InUse))?;
         let kept = page::leaked();
         if kept > most_kept() {
@@ -114,6 +121,7 @@ impl<C: Class> Opening<C> {
             .await
             .map_err(failed)?;
         Ok(Self {
+            whole,
             claim,
             frontend,
             control: Rc::new(Control::new(device)),
@@ -134,6 +142,7 @@ impl<C: Class> Opening<C> {
         keys: Vec<(&'static str, String)>,
         shared: C::Shared,
     ) -> Result<Device<C>, DeviceError> {
+        let _whole = self.whole;
         let control = self.control;
         let backend = String::from(self.frontend.backend());
         let task = run::spawn(attend(self.claim, self.frontend, keys, Rc::clone(&control)));

@@ -48,6 +48,8 @@ struct Client {
     /// Few: those of one turn, or two.
     waiting: Vec<(u32, Rc<Slot>)>,
     next_id: u32,
+    /// How many requests have no answer yet, whether somebody waits for it or not.
+    unanswered: usize,
 }
 
 local! {
@@ -57,20 +59,36 @@ local! {
 
 /// Connects to xenstored.
 pub(crate) fn start() {
-    let Some((page, port)) = platform::xenstore() else {
+    let Some(client) = Client::new() else {
         return;
-    };
-    let client = Client {
-        page,
-        channel: Channel::bound(port),
-        out: VecDeque::new(),
-        asked: Notify::new(),
-        parser: Parser::new(),
-        waiting: Vec::new(),
-        next_id: 0,
     };
     CLIENT.with(|c| *c.borrow_mut() = Some(client));
     run::spawn(core::future::poll_fn(serve));
+}
+
+/// Connects anew to the xenstored of a restored domain.
+pub(crate) fn restored() {
+    match CLIENT.with(RefCell::take) {
+        Some(old) => {
+            CLIENT.with(|c| *c.borrow_mut() = Client::new());
+            // The task goes on with the new one.
+            old.asked.notify();
+            old.end(&Error::Restored);
+        }
+        None => start(),
+    }
+}
+
+/// Whether xenstored owes nothing, and there is no message of which only a part has come.
+pub(crate) fn is_quiet() -> bool {
+    with_client(|client| {
+        let index = |at| client.page.load_acquire(at);
+        client.unanswered == 0
+            && client.parser.is_empty()
+            && index(REQ_CONS) == index(REQ_PROD)
+            && index(RSP_CONS) == index(RSP_PROD)
+    })
+    .unwrap_or(true)
 }
 
 /// Moves bytes both ways on each event of xenstored's. Ready only when the connection is broken.
@@ -104,15 +122,37 @@ fn with_client<R>(f: impl FnOnce(&mut Client) -> R) -> Option<R> {
 /// Ends the connection: whoever waits is told.
 fn broken(lie: Lie) {
     log::error!("xenstored sent {lie}; the connection to it is closed");
-    let client = CLIENT.with(|c| c.borrow_mut().take());
-    for (_, slot) in client.into_iter().flat_map(|client| client.waiting) {
-        slot.answer.replace(Some(Err(Error::Broken)));
-        slot.place.notify();
+    if let Some(client) = CLIENT.with(RefCell::take) {
+        client.end(&Error::Broken);
     }
-    watch::end_all();
 }
 
 impl Client {
+    fn new() -> Option<Self> {
+        let (page, port) = platform::xenstore()?;
+        // Of what a restored domain finds there nothing is for it.
+        page.store_release(RSP_CONS, page.load_acquire(RSP_PROD));
+        Some(Self {
+            page,
+            channel: Channel::bound(port),
+            out: VecDeque::new(),
+            asked: Notify::new(),
+            parser: Parser::new(),
+            waiting: Vec::new(),
+            next_id: 0,
+            unanswered: 0,
+        })
+    }
+
+    /// Tells whoever waits why there is no answer.
+    fn end(self, why: &Error) {
+        for (_, slot) in self.waiting {
+            slot.answer.replace(Some(Err(why.clone())));
+            slot.place.notify();
+        }
+        watch::end_all(why);
+    }
+
     /// Moves what fits of the waiting requests into the ring.
     fn flush(&mut self) {
         let (cons, prod) = (
@@ -161,6 +201,7 @@ impl Client {
     }
 
     fn answer(&mut self, ty: Option<Type>, req_id: u32, payload: Vec<u8>) {
+        self.unanswered = self.unanswered.saturating_sub(1);
         // Nobody waits for it: the asker went away, or the number is made up.
         let Some(slot) = self.forget(req_id) else {
             return;
@@ -210,6 +251,7 @@ impl Client {
         for part in parts {
             self.out.extend(*part);
         }
+        self.unanswered += 1;
         self.asked.notify();
         Ok(self.next_id)
     }

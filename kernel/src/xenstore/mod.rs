@@ -10,7 +10,7 @@ mod transaction;
 mod watch;
 mod wire;
 
-pub(crate) use client::start;
+pub(crate) use client::{is_quiet, restored, start};
 pub use errno::Errno;
 pub use transaction::{Transaction, transaction};
 pub use watch::{Watch, watch};
@@ -30,6 +30,8 @@ pub enum Error {
     Unexpected,
     /// The connection has ended: xenstored broke the protocol, or there is none.
     Broken,
+    /// The domain was restored meanwhile, and has another place in xenstore: ask again.
+    Restored,
 }
 
 impl core::fmt::Display for Error {
@@ -40,6 +42,7 @@ impl core::fmt::Display for Error {
                 f.write_str("the path or value cannot be sent (too long, or a NUL in it)")
             }
             Self::Unexpected => f.write_str("xenstored's answer makes no sense"),
+            Self::Restored => f.write_str("the domain was restored meanwhile"),
             Self::Broken => f.write_str("there is no connection to xenstored"),
         }
     }

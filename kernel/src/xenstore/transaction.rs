@@ -2,7 +2,7 @@
 
 use super::{Errno, Error, client, read_in, remove_in, text, write_in};
 use crate::abi::xs_wire::Type;
-use crate::run;
+use crate::{run, suspend};
 use alloc::string::String;
 
 /// How often a transaction that others disturb is tried again.
@@ -69,6 +69,8 @@ async fn start() -> Result<Transaction, Error> {
 pub async fn transaction<T>(
     mut body: impl AsyncFnMut(&Transaction) -> Result<T, Error>,
 ) -> Result<T, Error> {
+    // A restored domain could not go on with it.
+    let _whole = suspend::hold();
     for _ in 0..TRIES {
         // A task of its own, so that the answer is seen, and the transaction ended by its drop, also when whoever wanted
         // it has gone away: xenstored gives a domain few of them.

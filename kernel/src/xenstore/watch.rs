@@ -9,12 +9,13 @@ use crate::run::Notify;
 use alloc::rc::Rc;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::cell::{Cell, RefCell};
+use core::cell::{OnceCell, RefCell};
 
 #[derive(Debug, Default)]
 struct Place {
     notify: Notify,
-    ended: Cell<bool>,
+    /// Why nothing will come any more.
+    ended: OnceCell<Error>,
 }
 
 struct Watches {
@@ -68,22 +69,26 @@ impl Watch {
     /// Waits until something changed since the last time.
     ///
     /// # Errors
-    /// [`Error::Broken`] when the connection to xenstored has ended.
+    /// [`Error::Broken`] when the connection to xenstored has ended, [`Error::Restored`] when the domain was restored and
+    /// is to watch again.
     pub async fn changed(&mut self) -> Result<(), Error> {
-        if self.place.ended.get() {
-            return Err(Error::Broken);
+        if self.ended().is_none() {
+            self.place.notify.notified().await;
         }
-        self.place.notify.notified().await;
-        if self.place.ended.get() {
-            Err(Error::Broken)
-        } else {
-            Ok(())
-        }
+        self.ended().cloned().map_or(Ok(()), Err)
+    }
+
+    /// Why nothing will come any more, if so.
+    pub(crate) fn ended(&self) -> Option<&Error> {
+        self.place.ended.get()
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
+        if self.ended().is_some() {
+            return;
+        }
         WATCHES.with(|w| {
             w.borrow_mut()
                 .places
@@ -116,11 +121,11 @@ pub(super) fn event(payload: &[u8]) {
     }
 }
 
-/// Tells everybody who watches that the connection has ended.
-pub(super) fn end_all() {
+/// Tells everybody who watches that nothing will come any more.
+pub(super) fn end_all(why: &Error) {
     let all = WATCHES.with(|w| core::mem::take(&mut w.borrow_mut().places));
     for (_, place) in all {
-        place.ended.set(true);
+        let _ = place.ended.set(why.clone());
         place.notify.notify();
     }
 }

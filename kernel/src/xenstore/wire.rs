@@ -35,6 +35,11 @@ impl Parser {
         Self { bytes: Vec::new() }
     }
 
+    /// Whether no message has begun.
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
     /// Takes a piece.
     pub(super) fn feed(&mut self, piece: &[u8]) {
         self.bytes.extend_from_slice(piece);
