@@ -13,7 +13,7 @@ use xenlet_kernel::run::yield_now;
 use xenlet_kernel::time;
 use xenlet_kernel::time::{Duration, Sleep, sleep, sleep_until};
 use xenlet_kernel::{entropy, timeline};
-use xenlet_netfront::{Checksum, Link, Netfront};
+use xenlet_netfront::{Checksum, Link, Netfront, Why};
 
 /// Frames taken in before those that they woke have their turn.
 const FRAMES: usize = 64;
@@ -34,7 +34,13 @@ pub(crate) async fn drive(stack: Rc<Stack>) {
                 stack.attach(&mut nic);
                 stack.run(&mut nic).await;
                 stack.detach(&nic);
+                let restored = nic.link() == Link::Down(Why::Restored);
                 nic.close().await;
+                if restored {
+                    // It is not this vif that went away, and its successor is there.
+                    pause = FIRST_PAUSE;
+                    continue;
+                }
                 // One that comes and goes is left alone for longer each time, too.
                 if since.elapsed() > LAST_PAUSE {
                     pause = FIRST_PAUSE;

@@ -5,7 +5,9 @@ use embedded_io_async::{Read, Write};
 use proptest::prelude::*;
 use std::net::Ipv4Addr;
 use xenlet_kernel::hosted;
-use xenlet_kernel::time::{Duration, sleep};
+use xenlet_kernel::run::spawn;
+use xenlet_kernel::suspend::{self, Resumed};
+use xenlet_kernel::time::{Duration, now, sleep};
 use xenlet_net::hosted::Peer;
 use xenlet_netfront::hosted::{self as netfront, hostile};
 
@@ -55,6 +57,73 @@ fn a_connection_outlives_its_vif() {
         client.write_all(b"still there?").await.unwrap();
         client.read_exact(&mut [0; 12]).await.unwrap();
         check_echo(client, pattern(10_000)).await;
+    });
+}
+
+/// A connection goes on in a restored domain, from where it was: in the middle of a transfer, and idle.
+#[test]
+fn a_connection_outlives_its_domain() {
+    let ended = domain("", async || {
+        let peer = Peer::new();
+        netfront::attach(netfront::Config::default(), peer.wire());
+        serve_echo().await;
+        let mut idle = peer.connect(7).await.unwrap();
+        for round in 1..4 {
+            let busy = spawn(check_echo(peer.connect(7).await.unwrap(), pattern(4 << 20)));
+            sleep(Duration::from_millis(5)).await;
+            let wire = peer.wire();
+            hosted::restore(move || drop(netfront::attach(netfront::Config::default(), wire)));
+            let held = suspend::about_to().await;
+            assert!(xenlet_net::interfaces()[0].link);
+            assert_eq!(held.resumed().await, Resumed::Restored);
+            let before = now();
+            idle.write_all(b"still there?").await.unwrap();
+            idle.read_exact(&mut [0; 12]).await.unwrap();
+            let took = now().since(before);
+            assert!(took < Duration::from_secs(2), "round {round}: {took:?}");
+            busy.await;
+        }
+        assert_eq!(stats().connections, 1);
+    });
+    assert!(ended.value.is_some(), "{}", ended.console);
+    let down = "vif0: link is down: the domain was restored";
+    assert_eq!(ended.console.matches(down).count(), 3, "{}", ended.console);
+}
+
+#[test]
+fn a_checkpoint_is_not_noticed() {
+    hosted::test(async || {
+        let peer = Peer::new();
+        netfront::attach(netfront::Config::default(), peer.wire());
+        serve_echo().await;
+        let busy = spawn(check_echo(peer.connect(7).await.unwrap(), pattern(4 << 20)));
+        for _ in 0..10 {
+            hosted::checkpoint();
+            let how = suspend::about_to().await.resumed().await;
+            assert_eq!(how, Resumed::InPlace);
+        }
+        busy.await;
+        assert_eq!(stats().retransmissions, 0);
+        assert!(!hosted::console_text().contains("link is down"));
+    });
+}
+
+/// A restored domain whose vif is missing at first, or for good.
+#[test]
+fn a_restored_domain_without_its_vif() {
+    hosted::test(async || {
+        let peer = Peer::new();
+        netfront::attach(netfront::Config::default(), peer.wire());
+        serve_echo().await;
+        let mut client = peer.connect(7).await.unwrap();
+        hosted::restore(|| ());
+        let how = suspend::about_to().await.resumed().await;
+        assert_eq!(how, Resumed::Restored);
+        sleep(Duration::from_secs(60)).await;
+        assert!(!xenlet_net::interfaces()[0].link);
+        netfront::attach(netfront::Config::default(), peer.wire());
+        client.write_all(b"still there?").await.unwrap();
+        client.read_exact(&mut [0; 12]).await.unwrap();
     });
 }
 
