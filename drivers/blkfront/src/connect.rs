@@ -30,6 +30,12 @@ impl Class for Vbd {
 }
 
 pub(crate) async fn connect(number: u32) -> Result<Disk, Error> {
+    let (device, geometry, features) = open(number).await?;
+    Ok(Disk::new(number, device, geometry, features))
+}
+
+/// The handshake, and what the backend says of the disk.
+pub(crate) async fn open(number: u32) -> Result<(Device<Vbd>, Geometry, Features), Error> {
     let failed = |why| DeviceError {
         device: name::describe(number),
         why,
@@ -41,7 +47,7 @@ pub(crate) async fn connect(number: u32) -> Result<Disk, Error> {
     let keys = keys(&io);
     let mut device = opening.connect(keys, io).await?;
     match agree(number, pages, &mut device).await {
-        Ok((geometry, features)) => Ok(Disk::new(number, device, geometry, features)),
+        Ok((geometry, features)) => Ok((device, geometry, features)),
         Err(e) => {
             device.close().await;
             Err(e)

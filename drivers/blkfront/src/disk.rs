@@ -28,6 +28,8 @@ pub(crate) struct Shared {
     pub(crate) wake: Notify,
     /// Nothing more is taken.
     pub(crate) closing: Cell<bool>,
+    /// The backend has been gone for so long that nothing waits for another.
+    pub(crate) missed: Cell<bool>,
 }
 
 impl Shared {
@@ -38,6 +40,19 @@ impl Shared {
 
     pub(crate) fn features(&self) -> Features {
         self.state.borrow().features
+    }
+
+    /// Whether `other` is of a disk like this one.
+    pub(crate) fn is_like(&self, other: Geometry) -> bool {
+        let discard = self.geometry.discard;
+        self.geometry == Geometry { discard, ..other }
+    }
+
+    /// Fails all that was asked for and is not with a backend.
+    pub(crate) fn give_up(&self) {
+        let mut state = self.state.borrow_mut();
+        state.queue.clear();
+        state.ops.end(IoError::Gone);
     }
 
     pub(crate) fn geometry(&self) -> Geometry {
@@ -55,7 +70,7 @@ impl Shared {
 
     /// Puts a request into the queue.
     fn submit(self: &Rc<Self>, kind: Kind, sector: u64, sectors: u64, pages: Pages) -> Answer {
-        if self.closing.get() {
+        if self.closing.get() || self.missed.get() {
             return Answer::Now(Some((pages, Err(IoError::Gone))));
         }
         let mut state = self.state.borrow_mut();
@@ -161,9 +176,10 @@ impl Disk {
             link: Cell::new(Link::Up),
             wake: Notify::new(),
             closing: Cell::new(false),
+            missed: Cell::new(false),
         });
         shared.announce();
-        let task = run::spawn(serve(device, Rc::clone(&shared)));
+        let task = run::spawn(serve(number, device, Rc::clone(&shared)));
         Self(Rc::new(Handle {
             number,
             shared,
@@ -186,7 +202,9 @@ impl Disk {
         self.0.shared.features()
     }
 
-    /// Whether requests are done. Once down, this disk stays down: drop it and connect again.
+    /// Whether requests are done. While it is down because the backend left, or the domain was restored, requests wait for the
+    /// backend that comes next, for [`PATIENCE`](crate::PATIENCE) from when it left; then they fail, until one comes. Once down
+    /// because the backend lied, or because the next one has another disk, this disk stays down: drop it and connect again.
     pub fn link(&self) -> Link {
         self.0.shared.link.get()
     }

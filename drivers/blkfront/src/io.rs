@@ -212,6 +212,13 @@ impl Io {
         Ok((index, asked))
     }
 
+    /// Puts back into the queue what was asked of a backend that is gone, before all that waits: it is for the next one.
+    pub(crate) fn put_back(&mut self, state: &mut State) {
+        for slot in &mut self.slots {
+            slot.put_back(&mut state.ops, &mut state.queue);
+        }
+    }
+
     /// Ends everything that anybody waits for. Pages that the backend won't let go of stay here.
     pub(crate) fn abandon(&mut self, state: &mut State) {
         for slot in &mut self.slots {

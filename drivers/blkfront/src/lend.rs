@@ -63,6 +63,23 @@ impl Pool {
     }
 }
 
+/// Gives page `index` of `op` back what is in `shared`, if that was its own page; a backend that keeps the page has it for ever, and a
+/// copy takes its place. False if there is no memory for that.
+pub(crate) fn rescue(shared: SharedPage, op: &mut Op, index: usize) -> bool {
+    let Some(place) = op.pages.get_mut(index).filter(|place| place.is_none()) else {
+        // A page of the pool: the caller's own is where it was.
+        return true;
+    };
+    *place = match shared.reclaim() {
+        Ok(page) => Some(page),
+        Err(kept) => Page::new().ok().map(|mut page| {
+            kept.as_ref().read(0, &mut page[..]);
+            page
+        }),
+    };
+    place.is_some()
+}
+
 impl Lender {
     /// Lends page `index` of `op`; `None` when there is no grant, or no page of the pool, for it now.
     pub(crate) fn lend(&mut self, op: &mut Op, index: usize, kind: Kind) -> Option<SharedPage> {

@@ -5,7 +5,9 @@
 //! takes, and shown to the backend with one event at most; answers come in any order.
 //!
 //! The backend is not trusted: what it writes is copied once and checked. A lie closes the disk with one line in the
-//! log ([`Lie`]), and the guest goes on: whoever waits is told that the disk is gone, and has its pages back.
+//! log ([`Lie`]), and the guest goes on: whoever waits is told that the disk is gone, and has its pages back. A backend that goes away,
+//! or stays behind when the domain is restored, may be followed by another: requests wait for it, and what was with the first
+//! is asked of the second again.
 //!
 //! | file | what |
 //! | --- | --- |
@@ -15,7 +17,7 @@
 //! | `disk`, `ops` | the handle, the requests of callers and their answers |
 //! | `queue` | what waits: sorting, merging, splitting |
 //! | `io`, `slot`, `lend` | the ring, its requests, and their memory while it is with the backend |
-//! | `task` | the task that serves a disk |
+//! | `task`, `absence` | the task that serves a disk, and what it does while there is no backend |
 #![forbid(unsafe_code)]
 #![cfg_attr(xenlet = "xen", no_std)]
 #![cfg_attr(
@@ -29,6 +31,8 @@
 
 extern crate alloc;
 
+#[cfg(not(xenlet = "unix"))]
+mod absence;
 mod block;
 #[cfg(not(xenlet = "unix"))]
 mod connect;
@@ -63,6 +67,7 @@ mod task;
 
 #[cfg(not(xenlet = "unix"))]
 pub use self::{
+    absence::PATIENCE,
     connect::{disk_name, disks},
     disk::Disk,
     error::{Error, Lie, Link, Why},

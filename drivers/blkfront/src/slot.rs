@@ -1,7 +1,7 @@
 //! One request on the ring: whose it is, and the memory that is with the backend for it.
 
 use crate::block::SECTOR;
-use crate::lend::Lender;
+use crate::lend::{Lender, rescue};
 use crate::ops::{Kind, Ops};
 use crate::proto::{
     Direct, Indirect, MAX_INDIRECT_PAGES, MAX_SEGMENTS, OP_READ, OP_WRITE, Request, SEGMENT_SIZE,
@@ -184,6 +184,25 @@ impl Slot {
             self.held = VecDeque::new();
         }
         honest
+    }
+
+    /// Puts the parts of a request that a backend never answered back into the queue, each with its pages.
+    pub(crate) fn put_back(&mut self, ops: &mut Ops, queue: &mut Queue) {
+        self.asked = None;
+        for part in self.parts.drain(..) {
+            let mut whole = true;
+            if let (Kind::Read | Kind::Write, Some(op)) = (part.kind, ops.get(part.op)) {
+                for unit in part.units.clone() {
+                    if let Some(page) = self.held.pop_front() {
+                        whole &= rescue(page, op, unit);
+                    }
+                }
+            }
+            let (op, count) = (part.op, part.units.len());
+            if !whole || queue.again(part).is_err() {
+                ops.finish(op, count, Err(IoError::OutOfMemory));
+            }
+        }
     }
 
     /// Takes the memory back that can be had from a backend that is not done, for the callers to have it; the rest is

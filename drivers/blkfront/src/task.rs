@@ -3,7 +3,7 @@
 use crate::connect::Vbd;
 use crate::disk::Shared;
 use crate::io::State;
-use crate::{Lie, Link};
+use crate::{Lie, Link, Why, absence};
 use alloc::rc::Rc;
 use core::future::poll_fn;
 use core::task::{Context, Poll};
@@ -11,26 +11,46 @@ use xenlet_kernel::time::{Duration, timeout};
 use xenlet_kernel::xenbus::Device;
 
 /// How long the backend has to answer what is outstanding when the disk is closed.
-const PATIENCE: Duration = Duration::from_secs(30);
+const LAST_ANSWERS: Duration = Duration::from_secs(30);
 
-/// Serves the disk until it is closed or its backend is gone.
-pub(crate) async fn serve(mut device: Device<Vbd>, shared: Rc<Shared>) {
-    poll_fn(|cx| match turn(&mut device, &shared, cx) {
-        Turn::Down => Poll::Ready(()),
-        _ if shared.closing.get() => Poll::Ready(()),
-        _ => Poll::Pending,
-    })
-    .await;
+/// Serves the disk until it is closed, or its backend breaks the protocol.
+pub(crate) async fn serve(number: u32, mut device: Device<Vbd>, shared: Rc<Shared>) {
+    while let Some(why) = work(&mut device, &shared).await {
+        if let Why::Lied(_) = why {
+            break;
+        }
+        match absence::next(number, device, why, &shared).await {
+            Some(next) => device = next,
+            None => {
+                shared.closing.set(true);
+                shared.give_up();
+                return;
+            }
+        }
+    }
     let rest = poll_fn(|cx| match turn(&mut device, &shared, cx) {
         Turn::Down | Turn::Idle => Poll::Ready(()),
         Turn::Busy => Poll::Pending,
     });
-    let _ = timeout(PATIENCE, rest).await;
+    let _ = timeout(LAST_ANSWERS, rest).await;
     shared.closing.set(true);
     if let Some(io) = device.shared_mut() {
         io.abandon(&mut shared.state.borrow_mut());
     }
     device.close().await;
+}
+
+/// Does what is asked until the disk is to be closed, or is down: then it says why.
+async fn work(device: &mut Device<Vbd>, shared: &Shared) -> Option<Why> {
+    poll_fn(|cx| match turn(device, shared, cx) {
+        Turn::Down => match shared.link.get() {
+            Link::Down(why) => Poll::Ready(Some(why)),
+            Link::Up => Poll::Ready(None),
+        },
+        _ if shared.closing.get() => Poll::Ready(None),
+        _ => Poll::Pending,
+    })
+    .await
 }
 
 /// What a turn left behind.
@@ -48,7 +68,7 @@ fn turn(device: &mut Device<Vbd>, shared: &Shared, cx: &mut Context<'_>) -> Turn
     loop {
         if let Link::Down(why) = device.link() {
             if let (Link::Up, Link::Down(_)) = (shared.link.get(), device.link()) {
-                log::warn!("{}: {why}; what it was asked fails", shared.name());
+                log::warn!("{}: {why}", shared.name());
             }
             shared.link.set(device.link());
             return Turn::Down;

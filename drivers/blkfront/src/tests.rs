@@ -1,5 +1,6 @@
 //! The driver against a blkback, over real ring bytes: what is agreed on, and that requests do what they say.
 
+mod absence;
 mod errors;
 mod life;
 mod merge;

@@ -65,6 +65,8 @@ pub(super) struct Control<C: Class> {
     /// What the driver shared and is done with.
     retired: RefCell<Option<C::Shared>>,
     retire: Notify,
+    /// Whether the driver wants it back then.
+    wanted: Cell<bool>,
 }
 
 impl<C: Class> Control<C> {
@@ -76,6 +78,7 @@ impl<C: Class> Control<C> {
             changed: Notify::new(),
             retired: RefCell::new(None),
             retire: Notify::new(),
+            wanted: Cell::new(false),
         }
     }
 
@@ -113,6 +116,16 @@ impl<C: Class> Control<C> {
         *self.retired.borrow_mut() = Some(shared);
         self.retire.notify();
     }
+
+    /// Says that what was shared is not to be dropped once the backend has left.
+    pub(super) fn want(&self) {
+        self.wanted.set(true);
+    }
+
+    /// What was shared and is wanted back, once the task has ended.
+    pub(super) fn take_back(&self) -> Option<C::Shared> {
+        self.retired.take()
+    }
 }
 
 /// The task: to `Connected` with `keys`, and when the driver is done, to `Closed`.
@@ -131,8 +144,10 @@ pub(super) async fn attend<C: Class>(
         })
         .await;
     }
-    let shared = control.retired.take();
-    finish(&control.name, frontend, shared).await;
+    part(&mut frontend).await;
+    if !control.wanted.get() {
+        release(&control.name, control.retired.take());
+    }
     drop(claim);
 }
 
@@ -183,9 +198,8 @@ async fn agree<C: Class>(
     Ok(())
 }
 
-/// Takes leave of the backend, then takes the memory back.
-async fn finish<S>(name: &str, mut frontend: Frontend, shared: Option<S>) {
-    part(&mut frontend).await;
+/// Takes the memory back of what was shared with a backend.
+pub(super) fn release<S>(name: &str, shared: Option<S>) {
     let before = page::leaked();
     drop(shared);
     let lost = page::leaked() - before;

@@ -5,7 +5,7 @@
 //!   (InitWait)       (the driver)       (Connected)                   (Closing, Closed, memory back)
 //! ```
 
-use super::attend::{Claim, Control, attend};
+use super::attend::{Claim, Control, attend, release};
 use super::{DeviceError, Failure, Frontend, State};
 use crate::addr::PAGE_SIZE;
 use crate::run::{self, JoinHandle};
@@ -251,6 +251,22 @@ impl<C: Class> Device<C> {
     /// Closes the device and waits until its backend has let go of everything, or had its time to.
     pub async fn close(mut self) {
         self.retire();
+        self.closed().await;
+    }
+
+    /// As [`close`](Self::close), and calls `f` with what was shared, if it still was, before it is dropped.
+    pub async fn close_with(mut self, f: impl FnOnce(&mut C::Shared)) {
+        self.control.want();
+        self.retire();
+        self.closed().await;
+        let mut shared = self.control.take_back();
+        if let Some(shared) = &mut shared {
+            f(shared);
+        }
+        release(self.name(), shared);
+    }
+
+    async fn closed(&mut self) {
         if let Some(task) = self.task.take() {
             task.await;
         }

@@ -1,8 +1,9 @@
 //! Connecting, closing, and what is left behind.
 
 use super::*;
-use crate::{Error, Lie, Link, Why, disk_name, disks};
+use crate::{Error, Lie, Link, PATIENCE, Why, disk_name, disks};
 use xenlet_kernel::hosted::store;
+use xenlet_kernel::time::now;
 use xenlet_kernel::xenbus::{DeviceError, Failure, State};
 
 #[test]
@@ -101,6 +102,7 @@ fn left(persistent: bool, leave: impl FnOnce(&Vbd) + Send + 'static) -> Link {
         let flush = disk.flush();
         sleep(Duration::from_millis(2)).await;
         leave(&vbd);
+        let left = now();
         let mut gone = 0;
         for answer in all {
             let (pages, result) = answer.await;
@@ -108,6 +110,11 @@ fn left(persistent: bool, leave: impl FnOnce(&Vbd) + Send + 'static) -> Link {
             gone += usize::from(result == Err(IoError::Gone));
         }
         assert!(gone > 50, "{gone}");
+        let waited = now().since(left);
+        assert!(
+            (PATIENCE..PATIENCE + Duration::from_secs(2)).contains(&waited),
+            "{waited:?}"
+        );
         let _ = flush.await;
         let (pages, result) = disk.write(0, Pages::new(512).unwrap()).await;
         assert_eq!((pages.len(), result), (512, Err(IoError::Gone)));
@@ -121,7 +128,7 @@ fn left(persistent: bool, leave: impl FnOnce(&Vbd) + Send + 'static) -> Link {
 }
 
 #[test]
-fn a_backend_that_leaves_ends_what_waits() {
+fn a_backend_that_leaves_for_good_ends_what_waits() {
     for persistent in [false, true] {
         let link = left(persistent, Vbd::detach);
         assert_eq!(link, Link::Down(Why::Backend(State::Closing)));

@@ -423,9 +423,16 @@ fn a_backend_that_goes_away() {
             }
             for (pages, result) in [write.await, read.await] {
                 assert!(!pages.is_empty());
-                assert_eq!(result, Err(IoError::Gone), "{how}");
+                // One that only says so can be connected again, and does what it was asked.
+                let again = how != 0 && disk.link() == Link::Up;
+                assert_eq!(
+                    result,
+                    if again { Ok(()) } else { Err(IoError::Gone) },
+                    "{how}"
+                );
             }
-            assert!(matches!(disk.link(), Link::Down(Why::Backend(_))));
+            let down = matches!(disk.link(), Link::Down(Why::Backend(_)));
+            assert!(down || how != 0);
             disk.close().await;
         });
     }
