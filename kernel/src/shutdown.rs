@@ -130,16 +130,14 @@ pub(crate) async fn serve() {
 async fn serve_here() -> Result<(), crate::xenstore::Error> {
     use crate::{suspend, xenstore};
     const KEY: &str = "control/shutdown";
-    let features = [
+    for feature in [
         "control/feature-poweroff",
         "control/feature-reboot",
         "control/feature-halt",
         "control/feature-suspend",
-    ]
-    .map(|feature| xenstore::write(feature, "1"));
-    for written in features {
+    ] {
         // A toolstack need not let us write these; a request works without them.
-        let _ = written.await;
+        xenstore::post(feature, "1");
     }
     let mut watch = match xenstore::watch(KEY).await {
         Ok(watch) => watch,

@@ -149,7 +149,6 @@ pub(crate) fn due() -> bool {
             GRACE.as_secs()
         );
     }
-    log::info!("suspend: the toolstack saves the domain");
     let how = grant::with_frames(platform::suspend);
     if how == Resumed::Restored {
         event::restored();
@@ -157,13 +156,7 @@ pub(crate) fn due() -> bool {
         xenstore::restored();
     }
     time::read_clock();
-    log::info!(
-        "suspend: the domain goes on{}",
-        match how {
-            Resumed::InPlace => "",
-            Resumed::Restored => " as a new one",
-        }
-    );
+    log::info!("suspend: {how:?}");
     STATE.with(|s| {
         s.last.set(how);
         s.count.set(s.count.get() + 1);

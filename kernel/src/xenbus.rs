@@ -153,11 +153,11 @@ impl Frontend {
             // All of it at once: a round trip costs more than a key.
             let path = format!("{}/state", self.path);
             let there = tx.read(&path);
-            let written: Vec<_> = keys
-                .iter()
-                .map(|(key, value)| tx.write(&format!("{}/{key}", self.path), value))
-                .chain([tx.write(&path, state.text())])
-                .collect();
+            let mut written = Vec::new();
+            for (key, value) in keys {
+                written.push(tx.write(&format!("{}/{key}", self.path), value));
+            }
+            written.push(tx.write(&path, state.text()));
             there.await?;
             for answer in written {
                 answer.await?;

@@ -46,7 +46,7 @@ fn in_place_all_goes_on() {
         let kept = shared.reclaim().unwrap_err();
         drop(mapped);
         assert!(kept.reclaim().is_ok());
-        assert!(hosted::console_text().ends_with("the domain goes on\r\n"));
+        assert!(hosted::console_text().ends_with("suspend: InPlace\r\n"));
     });
 }
 
@@ -100,7 +100,7 @@ fn restored_nothing_outside_is_there_and_everything_can_be_had_again() {
         assert_eq!(home("control/feature-poweroff").as_deref(), Some("1"));
         assert!(map_grant(GrantRef(8), false).is_err());
         assert!(
-            hosted::console_text().ends_with("the domain goes on as a new one\r\n"),
+            hosted::console_text().ends_with("suspend: Restored\r\n"),
             "{}",
             hosted::console_text()
         );

@@ -136,9 +136,8 @@ pub(crate) fn suspend(frames: &[NonNull<EntryV1>]) -> Resumed {
     crate::console::drain();
     for frame in frames {
         // SAFETY: nobody looks at the table before it is mapped again.
-        if let Err(e) = unsafe { hypercall::update_va_mapping(frame.addr().get(), 0) } {
-            panic!("cannot unmap the grant table: {e}");
-        }
+        let unmapped = unsafe { hypercall::update_va_mapping(frame.addr().get(), 0) };
+        assert!(unmapped.is_ok(), "the grant table stays mapped");
     }
     let stopped = clock::now();
     shared::unmap();
@@ -147,9 +146,10 @@ pub(crate) fn suspend(frames: &[NonNull<EntryV1>]) -> Resumed {
     clock::go_on(stopped);
     hypercall::stop_periodic_timer();
     for (index, frame) in (0..).zip(frames) {
-        if map_grant_frame(index, *frame).is_none() {
-            panic!("Xen does not give the grant table back");
-        }
+        assert!(
+            map_grant_frame(index, *frame).is_some(),
+            "the grant table is gone"
+        );
     }
     how
 }

@@ -132,7 +132,7 @@ extern "C" fn report(frame: &Frame) -> ! {
             rbp: frame.rbp,
             rsp: jumped.then_some(rsp),
         },
-        |out| {
+        &|out| {
             let name = name(frame.vector);
             match (frame.vector, error) {
                 (14, Some(error)) => {
@@ -155,24 +155,28 @@ extern "C" fn report(frame: &Frame) -> ! {
                 (_, None) => out(format_args!("{name}")),
             }
         },
-        |line| {
+        &|line| {
             let f = frame;
-            line(format_args!(
-                "rax {:016x} rbx {:016x} rcx {:016x} rdx {:016x}",
-                f.rax, f.rbx, f.rcx, f.rdx
-            ));
-            line(format_args!(
-                "rsi {:016x} rdi {:016x} rbp {:016x} rsp {rsp:016x}",
-                f.rsi, f.rdi, f.rbp
-            ));
-            line(format_args!(
-                "r8  {:016x} r9  {:016x} r10 {:016x} r11 {:016x}",
-                f.r8, f.r9, f.r10, f.r11
-            ));
-            line(format_args!(
-                "r12 {:016x} r13 {:016x} r14 {:016x} r15 {:016x}",
-                f.r12, f.r13, f.r14, f.r15
-            ));
+            for [(a, av), (b, bv), (c, cv), (d, dv)] in [
+                [
+                    ("rax", f.rax),
+                    ("rbx", f.rbx),
+                    ("rcx", f.rcx),
+                    ("rdx", f.rdx),
+                ],
+                [("rsi", f.rsi), ("rdi", f.rdi), ("rbp", f.rbp), ("rsp", rsp)],
+                [("r8 ", f.r8), ("r9 ", f.r9), ("r10", f.r10), ("r11", f.r11)],
+                [
+                    ("r12", f.r12),
+                    ("r13", f.r13),
+                    ("r14", f.r14),
+                    ("r15", f.r15),
+                ],
+            ] {
+                line(format_args!(
+                    "{a} {av:016x} {b} {bv:016x} {c} {cv:016x} {d} {dv:016x}"
+                ));
+            }
             line(format_args!("rflags {rflags:x}"));
         },
     )
@@ -192,7 +196,7 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
             rbp,
             rsp: None,
         },
-        |out| match info.location() {
+        &|out| match info.location() {
             Some(at) => out(format_args!(
                 "panicked at {}:{}:{}: {}",
                 at.file(),
@@ -202,7 +206,7 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
             )),
             None => out(format_args!("panicked: {}", info.message())),
         },
-        |_| (),
+        &|_| (),
     )
 }
 
@@ -221,8 +225,8 @@ struct Place {
 /// crashed.
 fn crash(
     Place { rip, rbp, rsp }: Place,
-    what: impl Fn(&dyn Fn(fmt::Arguments<'_>)),
-    registers: impl Fn(&dyn Fn(fmt::Arguments<'_>)),
+    what: &dyn Fn(&dyn Fn(fmt::Arguments<'_>)),
+    registers: &dyn Fn(&dyn Fn(fmt::Arguments<'_>)),
 ) -> ! {
     // A crash while crashing: what has been said has to do.
     if !CRASHING.swap(true, Ordering::Relaxed) {

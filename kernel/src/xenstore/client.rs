@@ -13,6 +13,7 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::ops::Range;
+use core::pin::Pin;
 use core::sync::atomic::{Ordering, fence};
 use core::task::{Context, Poll};
 
@@ -203,9 +204,10 @@ impl Client {
     fn answer(&mut self, ty: Option<Type>, req_id: u32, payload: Vec<u8>) {
         self.unanswered = self.unanswered.saturating_sub(1);
         // Nobody waits for it: the asker went away, or the number is made up.
-        let Some(slot) = self.forget(req_id) else {
+        let Some(at) = self.waiting.iter().position(|(id, _)| *id == req_id) else {
             return;
         };
+        let slot = self.waiting.swap_remove(at).1;
         let answer = match ty {
             Some(Type::Error) => Err(Error::Refused(Errno::from_payload(&payload))),
             Some(ty) if Some(ty) == slot.ty => Ok((ty, payload)),
@@ -213,12 +215,6 @@ impl Client {
         };
         slot.answer.replace(Some(answer));
         slot.place.notify();
-    }
-
-    /// Takes out who waits for the answer to request `id`.
-    fn forget(&mut self, id: u32) -> Option<Rc<Slot>> {
-        let at = self.waiting.iter().position(|(other, _)| *other == id)?;
-        Some(self.waiting.swap_remove(at).1)
     }
 
     fn send(&mut self, ty: Type, tx_id: u32, parts: &[&[u8]]) -> Result<u32, Error> {
@@ -264,38 +260,47 @@ pub(super) fn send(ty: Type, tx_id: u32, parts: &[&[u8]]) {
 }
 
 /// Sends a request; the future is its answer's payload.
-pub(super) fn request(
-    ty: Type,
-    tx_id: u32,
-    parts: &[&[u8]],
-) -> Result<impl Future<Output = Result<Vec<u8>, Error>> + use<>, Error> {
+pub(super) fn request(ty: Type, tx_id: u32, parts: &[&[u8]]) -> Reply {
     let slot = Rc::new(Slot {
         ty: Some(ty),
         ..Slot::default()
     });
-    let id = with_client(|client| {
+    let sent = with_client(|client| {
         let id = client.send(ty, tx_id, parts)?;
         client.waiting.push((id, Rc::clone(&slot)));
-        Ok(id)
-    })
-    .ok_or(Error::Broken)??;
-    let waiting = Waiting(id);
-    Ok(async move {
-        let _waiting = waiting;
-        loop {
-            if let Some(answer) = slot.answer.take() {
-                return answer.map(|(_, payload)| payload);
-            }
-            slot.place.notified().await;
-        }
-    })
+        Ok(())
+    });
+    if let Err(e) = sent.unwrap_or(Err(Error::Broken)) {
+        slot.answer.replace(Some(Err(e)));
+    }
+    Reply(slot)
 }
 
-/// Forgets a request when the one who asked goes away.
-struct Waiting(u32);
+/// The answer to come. Whoever drops it is not waited for any more.
+pub(super) struct Reply(Rc<Slot>);
 
-impl Drop for Waiting {
+impl Future for Reply {
+    type Output = Result<Vec<u8>, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            if let Some(answer) = self.0.answer.take() {
+                return Poll::Ready(answer.map(|(_, payload)| payload));
+            }
+            if self.0.place.poll_notified(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+impl Drop for Reply {
     fn drop(&mut self) {
-        with_client(|client| client.forget(self.0));
+        // Not by its number: it may be that of another connection's request.
+        with_client(|client| {
+            client
+                .waiting
+                .retain(|(_, slot)| !Rc::ptr_eq(slot, &self.0))
+        });
     }
 }

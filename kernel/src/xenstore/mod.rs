@@ -67,12 +67,17 @@ pub fn write(path: &str, value: &str) -> impl Future<Output = Result<(), Error>>
     write_in(0, path, value)
 }
 
+/// Writes the value of `path`, and does not wait to hear whether that was allowed.
+pub(crate) fn post(path: &str, value: &str) {
+    client::send(Type::Write, 0, &[path.as_bytes(), b"\0", value.as_bytes()]);
+}
+
 /// Lists the names below `path`.
 ///
 /// # Errors
 /// `Refused(ENOENT)` when there is no such path; as [`Error`] says.
 pub async fn directory(path: &str) -> Result<Vec<String>, Error> {
-    let payload = client::request(Type::Directory, 0, &[path.as_bytes(), b"\0"])?.await?;
+    let payload = client::request(Type::Directory, 0, &[path.as_bytes(), b"\0"]).await?;
     let text = text(payload)?;
     Ok(text.split_terminator('\0').map(String::from).collect())
 }
@@ -87,17 +92,17 @@ pub async fn remove(path: &str) -> Result<(), Error> {
 
 fn read_in(tx: u32, path: &str) -> impl Future<Output = Result<String, Error>> + use<> {
     let answer = client::request(Type::Read, tx, &[path.as_bytes(), b"\0"]);
-    async move { text(answer?.await?) }
+    async move { text(answer.await?) }
 }
 
 fn write_in(tx: u32, path: &str, value: &str) -> impl Future<Output = Result<(), Error>> + use<> {
     let parts = [path.as_bytes(), b"\0", value.as_bytes()];
     let answer = client::request(Type::Write, tx, &parts);
-    async move { answer?.await.map(drop) }
+    async move { answer.await.map(drop) }
 }
 
 async fn remove_in(tx: u32, path: &str) -> Result<(), Error> {
-    client::request(Type::Rm, tx, &[path.as_bytes(), b"\0"])?
+    client::request(Type::Rm, tx, &[path.as_bytes(), b"\0"])
         .await
         .map(drop)
 }

@@ -54,7 +54,7 @@ impl Drop for Transaction {
 }
 
 async fn start() -> Result<Transaction, Error> {
-    let id = text(client::request(Type::TransactionStart, 0, &[b"\0"])?.await?)?;
+    let id = text(client::request(Type::TransactionStart, 0, &[b"\0"]).await?)?;
     let id = id
         .trim_end_matches('\0')
         .parse()
@@ -77,7 +77,7 @@ pub async fn transaction<T>(
         let mut tx = run::spawn(start()).await?;
         let value = body(&tx).await?;
         tx.ended = true;
-        match client::request(Type::TransactionEnd, tx.id, &[b"T", b"\0"])?.await {
+        match client::request(Type::TransactionEnd, tx.id, &[b"T", b"\0"]).await {
             Ok(_) => return Ok(value),
             Err(Error::Refused(Errno::EAGAIN)) => {}
             Err(e) => return Err(e),

@@ -60,7 +60,7 @@ pub async fn watch(path: &str) -> Result<Watch, Error> {
         Type::Watch,
         0,
         &[path.as_bytes(), b"\0", token.as_bytes(), b"\0"],
-    )?
+    )
     .await?;
     Ok(watch)
 }
