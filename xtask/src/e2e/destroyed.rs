@@ -113,7 +113,7 @@ fn after(times: u64) -> String {
     format!("after xl destroy number {times}")
 }
 
-fn joined<T>(thread: thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
+pub(super) fn joined<T>(thread: thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
     thread.join().unwrap_or_else(|_| bail!("a client panicked"))
 }
 

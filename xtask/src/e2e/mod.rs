@@ -14,6 +14,7 @@ mod https;
 mod lifecycle;
 mod queue;
 mod serve;
+mod suspend;
 mod uploads;
 
 use std::time::Instant;
@@ -49,6 +50,9 @@ const TESTS: &[Test] = &[
     ("two-guests", lifecycle::two_guests),
     ("xl-shutdown", lifecycle::shutdown),
     ("xl-reboot", lifecycle::reboot),
+    ("save-restore", suspend::save_restore),
+    ("checkpoint", suspend::checkpoint),
+    ("pause-unpause", suspend::pause),
     ("no-vif", boot::no_vif),
     ("memory-3", boot::little_memory),
     ("boot-time-is-free-of-memory", boot::boot_time),
@@ -72,6 +76,7 @@ const TESTS: &[Test] = &[
     ("queue-read-only-disk", queue::read_only),
     ("queue-full-disk", queue::full),
     ("queue-512-mib-in-32", queue::much_larger_than_memory),
+    ("queue-save-restore", suspend::queue),
     ("queue-destroyed-twenty-times", destroyed::twenty_times),
 ];
 

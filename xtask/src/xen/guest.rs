@@ -260,6 +260,30 @@ impl Guest {
         ))
     }
 
+    /// `xl save` into a file of dom0's, then `xl restore` from it: the guest is another domain then.
+    ///
+    /// # Errors
+    /// If `xl` fails; the error holds what it said.
+    pub(crate) fn save_and_restore(&self) -> Result<()> {
+        self.dom0.run(&format!(
+            "file='/run/guests/{0}.saved' && mkdir -p /run/guests && xl save '{0}' $file && xl restore $file && rm $file",
+            self.name
+        ))?;
+        Ok(())
+    }
+
+    /// `xl save -c`: the guest goes on in its place.
+    ///
+    /// # Errors
+    /// If `xl` fails; the error holds what it said.
+    pub(crate) fn checkpoint(&self) -> Result<()> {
+        self.dom0.run(&format!(
+            "file='/run/guests/{0}.saved' && mkdir -p /run/guests && xl save -c '{0}' $file && rm $file",
+            self.name
+        ))?;
+        Ok(())
+    }
+
     /// The guest's domain number, none if it is gone.
     ///
     /// # Errors
