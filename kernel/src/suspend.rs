@@ -1,8 +1,8 @@
 //! Suspending: the domain is saved, and goes on later, in its place or as another domain on this or another host.
 //!
 //! ```text
-//!   the toolstack asks ─► about_to: tasks prepare, each holding it off ─► the loop is idle, xenstored owes no answer
-//!                                                                                        │
+//!   the toolstack asks ─► about_to: tasks prepare, each holding it off ─► between two rounds, xenstored owes no answer
+//!                                                                                           │
 //!        resumed: tasks go on ◄── (Restored: event channels, grants and watches are gone) ◄── SCHEDOP_shutdown
 //! ```
 //!
@@ -28,8 +28,8 @@ pub enum Resumed {
 pub const GRACE: Duration = Duration::from_secs(10);
 
 struct State {
-    /// Until when it may be held off, once the toolstack has asked.
-    asked: Cell<Option<Instant>>,
+    /// Until when it may be held off, once the toolstack has asked, and how many rounds ago it did.
+    asked: Cell<Option<(Instant, u32)>>,
     holds: Cell<usize>,
     /// Those who wait for either side of it.
     waiting: RefCell<Vec<Rc<Notify>>>,
@@ -111,21 +111,28 @@ fn tell() {
 #[cfg(not(xenlet = "unix"))]
 pub(crate) fn request() {
     if STATE.with(|s| s.asked.get().is_none()) {
-        STATE.with(|s| s.asked.set(Some(now() + GRACE)));
+        STATE.with(|s| s.asked.set(Some((now() + GRACE, 0))));
         tell();
         // A timer makes the loop come round when the time is over.
         crate::run::spawn(crate::time::sleep(GRACE));
     }
 }
 
+/// Rounds in which all who were told have run, however much else there is to do.
+const ROUNDS: u32 = 8;
+
 /// Suspends the domain if it is to be and nothing holds it off any more. True if it was: then all is to be looked at again. For the
-/// loop, when no task is ready: nothing is half done then.
+/// loop, between two rounds; `idle` says that no task is ready.
 #[cfg(not(xenlet = "unix"))]
-pub(crate) fn due() -> bool {
+pub(crate) fn due(idle: bool) -> bool {
     use crate::{console, event, grant, platform, time, xenstore};
-    let Some(until) = STATE.with(|s| s.asked.get()) else {
+    let Some((until, rounds)) = STATE.with(|s| s.asked.get()) else {
         return false;
     };
+    if !idle && rounds < ROUNDS {
+        STATE.with(|s| s.asked.set(Some((until, rounds + 1))));
+        return false;
+    }
     let (holds, quiet, over) = (
         STATE.with(|s| s.holds.get()),
         xenstore::is_quiet(),

@@ -76,16 +76,14 @@ pub(crate) fn run<T: Termination + 'static>(
             log::info!("the application's time is over; ending the domain");
             return reason;
         }
-        if !idle() {
-            platform::relax();
-            continue;
-        }
         #[cfg(not(xenlet = "unix"))]
-        if crate::suspend::due() {
+        if crate::suspend::due(idle()) {
             rounds = 0;
             continue;
         }
-        if !platform::wait(time::next_deadline()) {
+        if !idle() {
+            platform::relax();
+        } else if !platform::wait(time::next_deadline()) {
             log::error!("every task waits and nothing can wake one; ending the domain");
             return shutdown::Reason::Crash;
         } else {

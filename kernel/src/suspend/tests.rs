@@ -134,6 +134,22 @@ fn it_is_held_off_but_not_for_ever() {
     });
 }
 
+#[test]
+fn tasks_that_are_always_busy_do_not_hold_it_off() {
+    hosted::test(async || {
+        sleep(Duration::from_secs(1)).await;
+        let busy = crate::run::spawn(async {
+            while count() == 0 {
+                crate::run::yield_now().await;
+            }
+        });
+        let told = crate::run::spawn(async { about_to().await.resumed().await });
+        hosted::checkpoint();
+        busy.await;
+        assert_eq!(told.await, Resumed::InPlace);
+    });
+}
+
 /// A xenstored that has gone silent: what it would say later would be half of something.
 #[test]
 fn not_while_an_answer_is_owed() {

@@ -46,8 +46,8 @@ const CR2: usize = offset_of!(shared_info, vcpu_info)
 
 const ARCH: usize = offset_of!(shared_info, arch);
 
-/// Maps the page in place of the image's own, tells the toolstack where the list of our frames is, and masks every event channel: pending bits are looked at, never taken
-/// as upcalls.
+/// Maps the page in place of the image's own, and masks every event channel: pending bits are looked at, never taken
+/// as upcalls. Says in it where the list of our frames is: so the toolstack finds our memory when it saves the domain.
 pub(super) fn map() {
     let entry = boot::info().shared_info | pagetable::DATA;
     // SAFETY: the page is reserved for this by `link.ld` and nothing has been put there.
