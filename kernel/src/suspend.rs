@@ -64,7 +64,7 @@ impl Hold {
     pub async fn resumed(self) -> Resumed {
         let count = count();
         drop(self);
-        wait_for(|s| (s.count.get() != count).then(|| s.last.get())).await
+        resumed(count).await
     }
 }
 
@@ -83,6 +83,11 @@ pub async fn about_to() -> Hold {
 /// How often the domain was suspended.
 pub fn count() -> u64 {
     STATE.with(|s| s.count.get())
+}
+
+/// Waits until the domain goes on after it was suspended more than `count` times, as [`count`] says.
+pub(crate) async fn resumed(count: u64) -> Resumed {
+    wait_for(|s| (s.count.get() != count).then(|| s.last.get())).await
 }
 
 /// Waits until `look` finds something; it looks when the domain is asked to suspend, and when it goes on.

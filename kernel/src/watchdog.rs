@@ -10,6 +10,7 @@ const SECONDS: core::ops::RangeInclusive<u32> = 2..=3600;
 /// Tells Xen again and again that the loop goes round. Runs as a task of every domain.
 #[cfg(not(xenlet = "unix"))]
 pub(crate) async fn serve() {
+    use crate::suspend::{self, Resumed};
     use crate::{cmdline, platform, time};
     let Some(text) = cmdline::get("watchdog") else {
         return;
@@ -32,7 +33,12 @@ pub(crate) async fn serve() {
                 return;
             }
         }
-        time::sleep(time::Duration::from_secs(seconds.into()) / 3).await;
+        // Xen's timer went on while the domain was suspended, and a restored domain has none.
+        let third = time::Duration::from_secs(seconds.into()) / 3;
+        let resumed = time::timeout(third, suspend::resumed(suspend::count())).await;
+        if let Ok(Resumed::Restored) = resumed {
+            id = 0;
+        }
     }
 }
 
@@ -43,7 +49,28 @@ pub(crate) async fn serve() {}
 #[cfg(all(test, not(xenlet = "unix")))]
 mod tests {
     use crate::hosted::{self, Config};
+    use crate::suspend;
     use crate::time::{Duration, sleep};
+
+    /// Suspended for any time, and restored, where there is no watchdog before it is asked for.
+    #[test]
+    fn a_suspended_domain_lives() {
+        let config = Config {
+            command_line: "watchdog=9".into(),
+            ..Config::default()
+        };
+        let ended = hosted::run(config, async || {
+            sleep(Duration::from_secs(100)).await;
+            hosted::checkpoint();
+            suspend::about_to().await.resumed().await;
+            sleep(Duration::from_secs(100)).await;
+            hosted::restore(|| assert!(!hosted::watchdog_is_set()));
+            suspend::about_to().await.resumed().await;
+            sleep(Duration::from_secs(100)).await;
+            hosted::watchdog_is_set()
+        });
+        assert_eq!(ended.value, Some(true), "{}", ended.console);
+    }
 
     /// The small Xen ends a domain that it has not heard of for too long, as the real one does.
     #[test]

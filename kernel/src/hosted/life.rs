@@ -25,6 +25,8 @@ fn ask() {
 /// Suspends the domain.
 pub(super) fn suspend() -> Resumed {
     let Some(prepare) = machine(|m| m.next_life.take()) else {
+        // It took so long that a watchdog is about to bite.
+        machine(|m| m.watchdog.set(m.watchdog.get().map(|_| m.now.get())));
         return Resumed::InPlace;
     };
     // The old domain's backends go with it.
@@ -33,6 +35,7 @@ pub(super) fn suspend() -> Resumed {
         m.life.set(m.life.get() + 1);
         m.events.borrow_mut().forget();
         m.grants.borrow_mut().forget();
+        m.watchdog.set(None);
     });
     store::restart();
     prepare();

@@ -147,12 +147,13 @@ fn any_pending() -> bool {
     event::with_ports(|ports| machine(|m| m.events.borrow().any_pending(ports)))
 }
 
-/// As Xen's: one watchdog a domain.
-#[allow(clippy::unnecessary_wraps, reason = "a real Xen may refuse")]
+/// As Xen's: one watchdog a domain, which is asked for before it is fed.
 pub(crate) fn watchdog(id: u32, seconds: u32) -> Option<u32> {
     let deadline = crate::time::now() + Duration::from_secs(seconds.into());
-    machine(|m| m.watchdog.set(Some(deadline)));
-    Some(u32::from(id == 0))
+    machine(|m| {
+        let fed = m.watchdog.replace(Some(deadline)).is_some();
+        (fed == (id != 0)).then_some(u32::from(id == 0))
+    })
 }
 
 /// Lets backends and time go on until the guest has something to do or `deadline` has come. False when neither can

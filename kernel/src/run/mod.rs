@@ -78,7 +78,7 @@ pub(crate) fn run<T: Termination + 'static>(
         }
         #[cfg(not(xenlet = "unix"))]
         if crate::suspend::due(idle()) {
-            rounds = 0;
+            ran = TASKS;
             continue;
         }
         if !idle() {
