@@ -10,7 +10,7 @@
 //! stands still while the domain is suspended, so that no timer and no connection runs out of time; the wall clock is right.
 
 use crate::run::Notify;
-use crate::time::{Duration, Instant, now};
+use crate::time::{Duration, Instant};
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
@@ -106,6 +106,7 @@ async fn wait_for<T>(look: impl Fn(&State) -> Option<T>) -> T {
     }
 }
 
+#[cfg(not(xenlet = "unix"))]
 fn tell() {
     for place in STATE.with(|s| s.waiting.take()) {
         place.notify();
@@ -116,7 +117,7 @@ fn tell() {
 #[cfg(not(xenlet = "unix"))]
 pub(crate) fn request() {
     if STATE.with(|s| s.asked.get().is_none()) {
-        STATE.with(|s| s.asked.set(Some((now() + GRACE, 0))));
+        STATE.with(|s| s.asked.set(Some((crate::time::now() + GRACE, 0))));
         tell();
         // A timer makes the loop come round when the time is over.
         crate::run::spawn(crate::time::sleep(GRACE));
@@ -124,6 +125,7 @@ pub(crate) fn request() {
 }
 
 /// Rounds in which all who were told have run, however much else there is to do.
+#[cfg(not(xenlet = "unix"))]
 const ROUNDS: u32 = 8;
 
 /// Suspends the domain if it is to be and nothing holds it off any more. True if it was: then all is to be looked at again. For the
@@ -141,7 +143,7 @@ pub(crate) fn due(idle: bool) -> bool {
     let (holds, quiet, over) = (
         STATE.with(|s| s.holds.get()),
         xenstore::is_quiet(),
-        until <= now(),
+        until <= time::now(),
     );
     if !over && (holds > 0 || !quiet) {
         return false;

@@ -6,7 +6,7 @@ use crate::event::Channel;
 use crate::grant::{self, Access};
 use crate::hosted::{self, BackendPort, DOM0, map_grant, store};
 use crate::page::{self, Page};
-use crate::time::{sleep, timeout};
+use crate::time::{now, sleep, timeout};
 use crate::xenstore::{self, Error};
 use std::rc::Rc;
 

@@ -86,13 +86,10 @@ pub(super) fn suspend() -> Resumed {
         panic!("start_info is asked for before boot")
     };
     let place = info.as_ptr();
-    // SAFETY: fields of the page, which stays mapped. A domU's start_info has the domU's half of the union.
-    let (store, console) = unsafe {
-        (
-            &raw mut (*place).store_mfn,
-            &raw mut (*place).console.domU.mfn,
-        )
-    };
+    // SAFETY: a field of the page, which stays mapped.
+    let store = unsafe { &raw mut (*place).store_mfn };
+    // SAFETY: as above; a domU's start_info has the domU's half of the union.
+    let console = unsafe { &raw mut (*place).console.domU.mfn };
     for page in [store, console] {
         // SAFETY: as above, and nobody has a reference to it now.
         let mfn = unsafe { page.read_volatile() };

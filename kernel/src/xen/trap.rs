@@ -210,6 +210,9 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     )
 }
 
+/// What prints a line.
+type Line<'a> = &'a dyn Fn(fmt::Arguments<'_>);
+
 static CRASHING: AtomicBool = AtomicBool::new(false);
 
 /// Where a crash happened.
@@ -225,8 +228,8 @@ struct Place {
 /// crashed.
 fn crash(
     Place { rip, rbp, rsp }: Place,
-    what: &dyn Fn(&dyn Fn(fmt::Arguments<'_>)),
-    registers: &dyn Fn(&dyn Fn(fmt::Arguments<'_>)),
+    what: &dyn Fn(Line<'_>),
+    registers: &dyn Fn(Line<'_>),
 ) -> ! {
     // A crash while crashing: what has been said has to do.
     if !CRASHING.swap(true, Ordering::Relaxed) {
