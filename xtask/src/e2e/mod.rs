@@ -77,6 +77,7 @@ const TESTS: &[Test] = &[
     ("queue-full-disk", queue::full),
     ("queue-512-mib-in-32", queue::much_larger_than_memory),
     ("queue-save-restore", suspend::queue),
+    ("queue-devices-come-and-go", suspend::devices),
     ("queue-destroyed-twenty-times", destroyed::twenty_times),
 ];
 

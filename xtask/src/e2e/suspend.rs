@@ -1,4 +1,4 @@
-//! Guests are saved and go on: connections that were open answer, and what was acknowledged is there.
+//! Guests are saved and go on, and devices come and go: connections that were open answer, and what was acknowledged is there.
 
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -55,10 +55,35 @@ pub(super) fn pause(context: &mut Context<'_>) -> Result<()> {
     })
 }
 
-/// The queue is saved and restored in the middle of uploads, which go on: each is acknowledged, and is there as it was sent.
+/// The queue is saved and restored in the middle of uploads.
 pub(super) fn queue(context: &mut Context<'_>) -> Result<()> {
+    uploads_survive(context, "saved", |guest, round| {
+        match round {
+            2 => guest.checkpoint(),
+            _ => guest.save_and_restore(),
+        }?;
+        said(guest, "suspend: ", round)
+    })
+}
+
+/// The queue's disk and its vif are detached in the middle of uploads, and attached again.
+pub(super) fn devices(context: &mut Context<'_>) -> Result<()> {
+    uploads_survive(context, "detached", |guest, round| {
+        guest.replug_disk()?;
+        said(guest, "there is a backend again", round)?;
+        guest.replug_vif()?;
+        said(guest, "link is up", 1 + round)
+    })
+}
+
+/// Does `disturb` a few times while clients upload to the queue: each upload is acknowledged, and is there as it was sent.
+fn uploads_survive(
+    context: &mut Context<'_>,
+    name: &str,
+    mut disturb: impl FnMut(&Guest, u64) -> Result<()>,
+) -> Result<()> {
     const BYTES: u64 = 3 << 20;
-    let disk = Context::disk("saved", 256 << 20)?;
+    let disk = Context::disk(name, 384 << 20)?;
     let (server, uploads) = queue::boot(context, std::slice::from_ref(&disk))?;
     let (ending, acknowledged) = (AtomicBool::new(false), AtomicU64::new(0));
     let sent = thread::scope(|scope| {
@@ -83,13 +108,9 @@ pub(super) fn queue(context: &mut Context<'_>) -> Result<()> {
             .collect();
         let rounds = (1..=ROUNDS).try_for_each(|round| {
             sleep(Duration::from_millis(700 * round));
-            if round == 2 {
-                server.guest.checkpoint()
-            } else {
-                server.guest.save_and_restore()
-            }
-            .with_context(|| format!("round {round}"))?;
-            more(&acknowledged, 2).with_context(|| format!("round {round}"))
+            disturb(&server.guest, round)
+                .and_then(|()| more(&acknowledged, 2))
+                .with_context(|| format!("round {round}"))
         });
         ending.store(true, Ordering::Relaxed);
         let sent: Result<Vec<_>> = clients.into_iter().map(destroyed::joined).collect();
@@ -111,7 +132,6 @@ pub(super) fn queue(context: &mut Context<'_>) -> Result<()> {
         );
         uploads.fetch(name, content)?;
     }
-    said(&server.guest, "there is a backend again", ROUNDS - 1)?;
     context.clean(false);
     disk::check::sound(&disk.file)?;
     Ok(std::fs::remove_file(&disk.file)?)
