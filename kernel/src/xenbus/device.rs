@@ -110,8 +110,14 @@ impl<C: Class> Opening<C> {
             return Err(failed(Failure::PagesKept(kept)));
         }
         let mut frontend = Frontend::open(C::NAME, number).await.map_err(store)?;
+        // What the toolstack takes away may still be there for a while. To begin again with it would keep it there.
+        let online = frontend.offer::<u32>("online");
+        let state = frontend.read::<String>("state").await;
+        if online.await == Some(0) {
+            return Err(failed(Failure::NoDevice { config: C::CONFIG }));
+        }
         // It may not be where a handshake begins, but where an earlier life of ours left it.
-        if frontend.read::<String>("state").await.as_deref() != Some(State::Initialising.text()) {
+        if state.as_deref() != Some(State::Initialising.text()) {
             frontend
                 .publish(&[], State::Initialising)
                 .await

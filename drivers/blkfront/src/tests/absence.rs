@@ -8,6 +8,7 @@ use xenlet_kernel::hosted::{self, store};
 use xenlet_kernel::run::spawn;
 use xenlet_kernel::suspend::{self, Resumed};
 use xenlet_kernel::time::now;
+use xenlet_kernel::xenbus::State;
 
 /// Backends of every kind, slow enough that there is always something in flight.
 fn kinds() -> impl Iterator<Item = Config> {
@@ -97,6 +98,27 @@ fn a_backend_that_dies_and_starts_again() {
         let vbd = attach(config, medium);
         sleep(Duration::from_secs(5)).await;
         vbd
+    });
+}
+
+/// A toolstack that takes its time to remove what it detached: nobody begins again with it meanwhile.
+#[test]
+fn what_is_being_detached_is_left_alone() {
+    hosted::test(async || {
+        let (config, medium) = (Config::default(), Medium::new(MIB));
+        let vbd = attach(config.clone(), &medium);
+        let disk = Disk::open("xvda").await.unwrap();
+        let ends = config.ends();
+        ends.detach();
+        sleep(PATIENCE / 2).await;
+        assert_eq!(ends.front_state(), State::Closed);
+        assert_eq!(vbd.state(), State::Closed);
+        vbd.vanish();
+        ends.remove();
+        let waits = disk.write(8, pages(&[2; 512]));
+        attach(config, &medium);
+        assert_eq!(waits.await.1, Ok(()));
+        disk.close().await;
     });
 }
 
