@@ -36,6 +36,8 @@ struct State {
     /// How often the domain was suspended, and how it went on the last time.
     count: Cell<u64>,
     last: Cell<Resumed>,
+    /// How often it was restored.
+    lives: Cell<u64>,
 }
 
 local! {
@@ -45,6 +47,7 @@ local! {
         waiting: RefCell::new(Vec::new()),
         count: Cell::new(0),
         last: Cell::new(Resumed::InPlace),
+        lives: Cell::new(0),
     };
 }
 
@@ -83,6 +86,11 @@ pub async fn about_to() -> Hold {
 /// How often the domain was suspended.
 pub fn count() -> u64 {
     STATE.with(|s| s.count.get())
+}
+
+/// How often the domain was restored: what belongs to an earlier life is gone.
+pub(crate) fn lives() -> u64 {
+    STATE.with(|s| s.lives.get())
 }
 
 /// Waits until the domain goes on after it was suspended more than `count` times, as [`count`] says.
@@ -165,6 +173,7 @@ pub(crate) fn due(idle: bool) -> bool {
     }
     let how = grant::with_frames(platform::suspend);
     if how == Resumed::Restored {
+        STATE.with(|s| s.lives.set(s.lives.get() + 1));
         event::restored();
         console::restored();
         xenstore::restored();

@@ -9,8 +9,8 @@ use super::{Failure, Frontend, State};
 use crate::limit::RateLimit;
 use crate::page;
 use crate::run::Notify;
+use crate::suspend;
 use crate::time::{Duration, timeout};
-use crate::xenstore::Error;
 use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -57,6 +57,8 @@ impl Drop for Claim {
 #[derive(Debug)]
 pub(super) struct Control<C: Class> {
     name: String,
+    /// The life of the domain that it is of.
+    life: u64,
     link: Cell<Link<C::Lie>>,
     /// What came of agreeing with the backend, once that is known.
     agreed: RefCell<Option<Result<(), Failure>>>,
@@ -70,9 +72,10 @@ pub(super) struct Control<C: Class> {
 }
 
 impl<C: Class> Control<C> {
-    pub(super) const fn new(name: String) -> Self {
+    pub(super) fn new(name: String) -> Self {
         Self {
             name,
+            life: suspend::lives(),
             link: Cell::new(Link::Up),
             agreed: RefCell::new(None),
             changed: Notify::new(),
@@ -87,7 +90,11 @@ impl<C: Class> Control<C> {
     }
 
     pub(super) fn link(&self) -> Link<C::Lie> {
-        self.link.get()
+        match self.link.get() {
+            // At once, before xenstore is asked: what is said to a backend that is gone is lost.
+            Link::Up if self.life != suspend::lives() => Link::Down(Why::Restored),
+            link => link,
+        }
     }
 
     /// Waits until the backend is connected, or is known not to be.
@@ -162,18 +169,13 @@ async fn live<C: Class>(
     *control.agreed.borrow_mut() = Some(agreed);
     control.changed.notify();
     if connected
-        && let Some(why) = match frontend
+        // Without xenstore there is nobody to ask; the rings go on.
+        && let Ok(state) = frontend
             .wait_backend(|state| state != State::Connected)
             .await
-        {
-            Ok(state) => Some(Why::Backend(state)),
-            Err(Error::Restored) => Some(Why::Restored),
-            // Without xenstore there is nobody to ask; the rings go on.
-            Err(_) => None,
-        }
-        && matches!(control.link.get(), Link::Up)
+        && matches!(control.link(), Link::Up)
     {
-        control.link.set(Link::Down(why));
+        control.link.set(Link::Down(Why::Backend(state)));
         control.changed.notify();
     }
     pending().await

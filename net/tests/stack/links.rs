@@ -8,6 +8,7 @@ use xenlet_kernel::hosted;
 use xenlet_kernel::run::spawn;
 use xenlet_kernel::suspend::{self, Resumed};
 use xenlet_kernel::time::{Duration, now, sleep};
+use xenlet_net::TcpListener;
 use xenlet_net::hosted::Peer;
 use xenlet_netfront::hosted::{self as netfront, hostile};
 
@@ -88,6 +89,32 @@ fn a_connection_outlives_its_domain() {
     assert!(ended.value.is_some(), "{}", ended.console);
     let down = "vif0: link is down: the domain was restored";
     assert_eq!(ended.console.matches(down).count(), 3, "{}", ended.console);
+}
+
+/// What a restored domain says before it knows its new vif is not said to the old one, where it is lost. Said here is that there is
+/// room again, which the peer waits for and would ask for ever more rarely.
+#[test]
+fn a_window_that_opens_as_the_domain_is_restored() {
+    hosted::test(async || {
+        let peer = Peer::new();
+        netfront::attach(netfront::Config::default(), peer.wire());
+        let listener = TcpListener::bind(80).await.unwrap();
+        xenlet_net::up().await.unwrap();
+        let mut client = peer.connect(80).await.unwrap();
+        let (mut server, _) = listener.accept().await.unwrap();
+        spawn(async move { client.write_all(&pattern(4 << 20)).await });
+        sleep(Duration::from_secs(80)).await;
+        let wire = peer.wire();
+        hosted::restore(move || drop(netfront::attach(netfront::Config::default(), wire)));
+        suspend::about_to().await.resumed().await;
+        let before = now();
+        let mut part = [0; 4096];
+        for _ in 0..(1 << 20) / part.len() {
+            server.read_exact(&mut part).await.unwrap();
+        }
+        let took = now().since(before);
+        assert!(took < Duration::from_secs(2), "{took:?}");
+    });
 }
 
 #[test]
