@@ -48,6 +48,11 @@ pub fn counts() -> (u64, u64) {
     COUNTS.with(Cell::get)
 }
 
+/// Event channels there are now.
+pub(crate) fn count() -> usize {
+    BOUND.with(|b| b.borrow().len())
+}
+
 /// One end of an event channel. Closed when dropped.
 #[derive(Debug)]
 pub struct Channel(Rc<Bound>);

@@ -39,6 +39,7 @@ pub mod boot_module;
 pub mod cmdline;
 pub mod computed;
 pub mod entropy;
+mod held;
 pub mod limit;
 pub mod memory;
 pub mod page;
@@ -65,6 +66,8 @@ pub mod ring;
 pub mod xenbus;
 #[cfg(not(xenlet = "unix"))]
 pub mod xenstore;
+
+pub use held::{Held, held};
 
 #[cfg(not(any(xenlet = "xen", xenlet = "unix")))]
 pub mod hosted;

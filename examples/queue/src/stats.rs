@@ -5,7 +5,7 @@ use alloc::string::String;
 use embedded_io_async::{Read, Write};
 use serde::Serialize;
 use xenlet_http::{Error, Exchange, KernelClock, Server, Status};
-use xenlet_kernel::{memory, timeline};
+use xenlet_kernel::{held, memory, timeline};
 use xenlet_storage::BlockDevice;
 
 /// What `/stats` says. Names end in their unit.
@@ -23,6 +23,8 @@ struct Stats {
     disk: Disk,
     /// `null` where the guest is a process of the host.
     memory: Option<Memory>,
+    /// What backends and the toolstack have a part in; `null` there, too.
+    held: Option<Holdings>,
     since_boot: Counts,
     connections: Connections,
 }
@@ -44,6 +46,14 @@ struct Memory {
     boot_bytes: usize,
     used_bytes: usize,
     free_bytes: usize,
+}
+
+#[derive(Serialize)]
+struct Holdings {
+    grants: usize,
+    event_channels: usize,
+    watches: usize,
+    kept_pages: usize,
 }
 
 #[derive(Serialize)]
@@ -94,6 +104,12 @@ pub(crate) async fn send<D: BlockDevice + 'static, S: Read + Write>(
             boot_bytes: memory.boot,
             used_bytes: memory.used,
             free_bytes: memory.free,
+        }),
+        held: held().map(|held| Holdings {
+            grants: held.grants,
+            event_channels: held.channels,
+            watches: held.watches,
+            kept_pages: held.kept_pages,
         }),
         since_boot: open.counts(),
         connections: Connections {

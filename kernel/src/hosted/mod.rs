@@ -39,6 +39,11 @@ pub trait Backend {
     fn next_deadline(&self) -> Option<Instant> {
         None
     }
+
+    /// Whether it will never do anything again, so that it can be dropped.
+    fn is_gone(&self) -> bool {
+        false
+    }
 }
 
 /// What a hosted domain starts with.
@@ -140,6 +145,7 @@ fn poll_backends() -> bool {
     for backend in &mut backends {
         progress |= backend.poll();
     }
+    backends.retain(|backend| !backend.is_gone());
     machine(|m| {
         let mut place = m.backends.borrow_mut();
         backends.append(&mut place);

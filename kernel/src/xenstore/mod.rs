@@ -13,6 +13,7 @@ mod wire;
 pub(crate) use client::{is_quiet, restored, start};
 pub use errno::Errno;
 pub use transaction::{Transaction, transaction};
+pub(crate) use watch::count as watches;
 pub use watch::{Watch, watch};
 
 use crate::abi::xs_wire::Type;

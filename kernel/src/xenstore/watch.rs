@@ -103,6 +103,11 @@ impl Drop for Watch {
     }
 }
 
+/// Watches there are now.
+pub(crate) fn count() -> usize {
+    WATCHES.with(|w| w.borrow().places.len())
+}
+
 /// A watch event: `path NUL token NUL`. One with a token that is not ours is for a watch just removed, or a lie.
 pub(super) fn event(payload: &[u8]) {
     let token = payload

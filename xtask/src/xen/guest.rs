@@ -16,6 +16,27 @@ use super::{Disk, Dom0, Xen, as_root};
 use crate::image::Image;
 use crate::interrupt;
 
+/// A function of the shell. `again CHECK COMMAND…` runs the command once more where it, or a program that it started, died by a signal:
+/// of the programs of an emulated dom0 one in some hundreds does, whatever it is and whether there are guests or not, most often
+/// in its allocator. CHECK comes before each repetition and may clear up; if it fails there is nothing left to do.
+const AGAIN: &str = r#"again() {
+    local check=$1 said status n
+    shift
+    for n in 1 2 3 4 5; do
+        said=$("$@" 2>&1)
+        status=$?
+        case $status,$said in
+        0,*) break ;;
+        13[0-9],*|*'Segmentation fault'*|*'died due to fatal signal'*)
+            echo "once more, because of status $status: $*" >/dev/kmsg
+            eval "$check" || { status=0; break; } ;;
+        *) break ;;
+        esac
+    done
+    printf '%s\n' "$said"
+    return $status
+}"#;
+
 /// What differs from the image's `unikernel.cfg`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settings {
@@ -119,18 +140,11 @@ impl Guest {
         };
         let create =
             format!("xl create unikernel.cfg 'kernel=\"{folder}/unikernel.gz\"'{key}{words}");
-        // Programs of an emulated dom0 were seen to die of a segmentation fault, rarely and on a busy machine, at no
-        // fault of the guest's, xl or what it leaves to watch the guest: once more, then.
-        let once_more = format!(
-            "said=$({create} 2>&1); status=$?; echo \"$said\"
-             case $status,$said in
-             0,*) ;;
-             139,*|*'Segmentation fault'*|*'died due to fatal signal'*) xl destroy '{name}'; {create} ;;
-             *) (exit $status) ;;
-             esac"
-        );
-        dom0.run(&format!("{fetch}cd '{folder}' || exit 1\n{once_more}"))
-            .with_context(|| format!("cannot create the guest {name}"))?;
+        // A watcher that died with xl's own work done leaves a guest without one: it is made anew, too.
+        dom0.run(&format!(
+            "{AGAIN}\n{fetch}cd '{folder}' || exit 1\nagain \"xl destroy '{name}'; true\" {create}"
+        ))
+        .with_context(|| format!("cannot create the guest {name}"))?;
         if matches!(xen, Xen::Local) {
             // Here xenconsoled may keep no logs: a console of our own does.
             let log = fs::File::create(log)?;
@@ -253,10 +267,9 @@ impl Guest {
     /// If `xl` fails: there is no such guest, or it doesn't take requests.
     pub(crate) fn xl(&self, verb: &str) -> Result<String> {
         let name = &self.name;
-        // Once more where xl itself dies, as programs of an emulated dom0 do now and then, unless it was done by then.
+        // Done is also what only its messenger did not live to tell.
         self.dom0.run(&format!(
-            "xl {verb} '{name}'; status=$?
-             if [ $status = 139 ]; then ! xl domid '{name}' >/dev/null 2>&1 || xl {verb} '{name}'; else (exit $status); fi"
+            "{AGAIN}\nagain \"again : xl domid '{name}' >/dev/null\" xl {verb} '{name}'"
         ))
     }
 
@@ -276,20 +289,13 @@ impl Guest {
         self.save("-c", ":")
     }
 
-    /// `xl save`, then something else with the file. A program that dies in an emulated dom0 leaves the guest where it was: then it is
-    /// saved once more.
+    /// `xl save`, then something else with the file. A program that dies leaves the guest where it was.
     fn save(&self, option: &str, then: &str) -> Result<()> {
         let Self { name, .. } = self;
-        let save = format!("xl save {option} '{name}' $file");
         self.dom0.run(&format!(
-            "mkdir -p /run/guests && file='/run/guests/{name}.saved'
-             said=$({save} 2>&1); status=$?; echo \"$said\"
-             case $status,$said in
-             0,*) ;;
-             139,*|*'Segmentation fault'*|*'died due to fatal signal'*) {save} || exit ;;
-             *) exit $status ;;
-             esac
-             {then} && rm $file"
+            "{AGAIN}
+             mkdir -p /run/guests && file='/run/guests/{name}.saved'
+             again \"again : xl domid '{name}' >/dev/null\" xl save {option} '{name}' $file && {then} && rm $file"
         ))?;
         Ok(())
     }
@@ -299,17 +305,12 @@ impl Guest {
     /// # Errors
     /// If `xl` fails; the error holds what it said.
     pub(crate) fn replug_disk(&self) -> Result<()> {
-        self.dom0.run(&format!(
-            "set -e
-             id=$(xl domid '{0}')
-             place=/local/domain/0/backend/vbd/$id/51712
-             target=$(xenstore-read $place/params) script=$(xenstore-read $place/script)
-             xl block-detach $id xvda
-             sleep 2
-             xl block-attach $id format=raw,vdev=xvda,access=rw,script=$script,target=$target",
-            self.name
-        ))?;
-        Ok(())
+        self.replug(
+            "vbd/$id/51712",
+            "target=$(get params) script=$(get script)",
+            "block-detach $id xvda",
+            "block-attach $id format=raw,vdev=xvda,access=rw,script=$script,target=$target",
+        )
     }
 
     /// `xl network-detach` of its first interface, then `xl network-attach` of the same one.
@@ -317,14 +318,27 @@ impl Guest {
     /// # Errors
     /// If `xl` fails; the error holds what it said.
     pub(crate) fn replug_vif(&self) -> Result<()> {
+        self.replug(
+            "vif/$id/0",
+            "mac=$(get mac) bridge=$(get bridge)",
+            "network-detach $id 0",
+            "network-attach $id bridge=$bridge mac=$mac",
+        )
+    }
+
+    /// Detaches what is at `place` among dom0's backends, once `note` has noted what it is like, and attaches its like.
+    fn replug(&self, place: &str, note: &str, detach: &str, attach: &str) -> Result<()> {
+        // An xl that died may have done all of it, or half: what is half attached is detached again.
         self.dom0.run(&format!(
-            "set -e
-             id=$(xl domid '{0}')
-             place=/local/domain/0/backend/vif/$id/0
-             mac=$(xenstore-read $place/mac) bridge=$(xenstore-read $place/bridge)
-             xl network-detach $id 0
+            "{AGAIN}
+             get() {{ again : xenstore-read $place/$1; }}
+             there() {{ again : xenstore-list ${{place%/*}} 2>/dev/null | grep -qx ${{place##*/}}; }}
+             id=$(again : xl domid '{}')
+             place=/local/domain/0/backend/{place}
+             {note}
+             again there xl {detach} || exit
              sleep 2
-             xl network-attach $id bridge=$bridge mac=$mac",
+             again 'xl {detach}; true' xl {attach}",
             self.name
         ))?;
         Ok(())

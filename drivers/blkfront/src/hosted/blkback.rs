@@ -110,6 +110,10 @@ impl Blkback {
         progress
     }
 
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone
+    }
+
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.queue
             .as_ref()

@@ -99,6 +99,10 @@ impl Backend for Vbd {
     fn next_deadline(&self) -> Option<Instant> {
         self.0.borrow().next_deadline()
     }
+
+    fn is_gone(&self) -> bool {
+        self.0.borrow().is_gone()
+    }
 }
 
 #[cfg(test)]

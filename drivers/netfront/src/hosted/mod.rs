@@ -177,6 +177,10 @@ impl Backend for Vif {
     fn next_deadline(&self) -> Option<Instant> {
         self.0.borrow().next_deadline()
     }
+
+    fn is_gone(&self) -> bool {
+        self.0.borrow().is_gone()
+    }
 }
 
 #[cfg(test)]

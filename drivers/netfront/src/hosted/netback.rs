@@ -79,6 +79,10 @@ impl Netback {
         progress
     }
 
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone
+    }
+
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let port = self.port.as_ref()?;
         [port.next_deadline(), self.wire.next_deadline()]
