@@ -36,8 +36,6 @@ struct State {
     /// How often the domain was suspended, and how it went on the last time.
     count: Cell<u64>,
     last: Cell<Resumed>,
-    /// How often it was restored.
-    lives: Cell<u64>,
 }
 
 local! {
@@ -47,8 +45,12 @@ local! {
         waiting: RefCell::new(Vec::new()),
         count: Cell::new(0),
         last: Cell::new(Resumed::InPlace),
-        lives: Cell::new(0),
     };
+}
+
+#[cfg(not(xenlet = "unix"))]
+local! {
+    static LIVES: Cell<u64> = Cell::new(0);
 }
 
 /// Keeps the domain from being suspended until it is dropped, or for [`GRACE`] after the toolstack asked.
@@ -89,8 +91,9 @@ pub fn count() -> u64 {
 }
 
 /// How often the domain was restored: what belongs to an earlier life is gone.
+#[cfg(not(xenlet = "unix"))]
 pub(crate) fn lives() -> u64 {
-    STATE.with(|s| s.lives.get())
+    LIVES.with(Cell::get)
 }
 
 /// Waits until the domain goes on after it was suspended more than `count` times, as [`count`] says.
@@ -173,7 +176,7 @@ pub(crate) fn due(idle: bool) -> bool {
     }
     let how = grant::with_frames(platform::suspend);
     if how == Resumed::Restored {
-        STATE.with(|s| s.lives.set(s.lives.get() + 1));
+        LIVES.with(|l| l.set(l.get() + 1));
         event::restored();
         console::restored();
         xenstore::restored();
