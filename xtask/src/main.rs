@@ -40,6 +40,8 @@ enum Command {
     Run(commands::run::Arguments),
     /// Run every test, those on a real Xen included
     Test(commands::test::Arguments),
+    /// Save, restore, detach and rebind guests under load, for half an hour and more
+    Soak(commands::soak::Arguments),
     /// Measure an image beside a Linux guest on a real Xen
     Bench(commands::bench::Arguments),
     /// Count what a request costs, by function
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
         Command::Build(arguments) => commands::build::run(&arguments),
         Command::Run(arguments) => commands::run::run(&arguments),
         Command::Test(arguments) => commands::test::run(&arguments),
+        Command::Soak(arguments) => commands::soak::run(&arguments),
         Command::Bench(arguments) => commands::bench::run(&arguments),
         Command::Profile(arguments) => commands::profile::run(&arguments),
         Command::Scan(arguments) => commands::scan::run(&arguments),

@@ -7,6 +7,7 @@ pub(crate) mod profile;
 pub(crate) mod rig;
 pub(crate) mod run;
 pub(crate) mod scan;
+pub(crate) mod soak;
 pub(crate) mod symbolize;
 pub(crate) mod test;
 pub(crate) mod tidy;

@@ -62,7 +62,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             yes: arguments.yes,
             ..Options::default()
         };
-        let outcome = e2e::run(arguments.on, options, &arguments.filter)?;
+        let outcome = e2e::run(arguments.on, options, &arguments.filter, false)?;
         println!("{} passed, {} failed", outcome.passed, outcome.failed);
         if outcome.failed > 0 {
             failed.push(format!("{} of the tests on Xen", outcome.failed));

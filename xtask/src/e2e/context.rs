@@ -25,6 +25,8 @@ pub(super) const END: Duration = Duration::from_secs(60);
 pub(super) struct Context<'x> {
     pub(super) xen: &'x Xen,
     pub(super) image: Image,
+    /// Whether what is done again and again is done as often as a soak has it.
+    pub(super) soak: bool,
     pub(super) others: Others,
     shared: Option<Server>,
     /// Guests of the test that runs now, and the ports that lead to them.
@@ -53,10 +55,11 @@ pub(super) struct Server {
 }
 
 impl<'x> Context<'x> {
-    pub(super) fn new(xen: &'x Xen, image: Image, others: Others) -> Self {
+    pub(super) fn new(xen: &'x Xen, image: Image, others: Others, soak: bool) -> Self {
         Self {
             xen,
             image,
+            soak,
             others,
             shared: None,
             guests: Vec::new(),

@@ -12,6 +12,7 @@ mod flood;
 mod http;
 mod https;
 mod lifecycle;
+mod load;
 mod queue;
 mod serve;
 mod suspend;
@@ -78,7 +79,16 @@ const TESTS: &[Test] = &[
     ("queue-512-mib-in-32", queue::much_larger_than_memory),
     ("queue-save-restore", suspend::queue),
     ("queue-devices-come-and-go", suspend::devices),
+    ("queue-backend-rebind", suspend::backends),
     ("queue-destroyed-twenty-times", destroyed::twenty_times),
+];
+
+/// Those that a soak is made of.
+const SOAK: &[&str] = &[
+    "save-restore",
+    "checkpoint",
+    "queue-devices-come-and-go",
+    "queue-backend-rebind",
 ];
 
 /// The application of most tests.
@@ -98,14 +108,18 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     TESTS.iter().map(|(name, _)| *name)
 }
 
-/// Builds the image, finds or boots a Xen, and runs the tests whose names contain one of the words of `filter`.
+/// Builds the image, finds or boots a Xen, and runs the tests whose names contain one of the words of `filter`; with `soak` those of
+/// a soak, at length.
 ///
 /// # Errors
 /// If no test can be run at all.
-pub(crate) fn run(on: On, options: Options, filter: &[String]) -> Result<Outcome> {
+pub(crate) fn run(on: On, options: Options, filter: &[String], soak: bool) -> Result<Outcome> {
     let chosen =
         |name: &str| filter.is_empty() || filter.iter().any(|word| name.contains(word.as_str()));
-    let tests: Vec<&Test> = TESTS.iter().filter(|(name, _)| chosen(name)).collect();
+    let tests: Vec<&Test> = TESTS
+        .iter()
+        .filter(|(name, _)| chosen(name) && (!soak || SOAK.contains(name)))
+        .collect();
     if tests.is_empty() {
         bail!(
             "no test on Xen has `{}` in its name; --list lists them",
@@ -122,7 +136,7 @@ pub(crate) fn run(on: On, options: Options, filter: &[String]) -> Result<Outcome
     phase.done();
     interrupt::watch()?;
     let (xen, new) = Xen::get(on, options)?;
-    let mut context = Context::new(&xen, image, others);
+    let mut context = Context::new(&xen, image, others, soak);
     let mut outcome = Outcome::default();
     for (name, test) in tests {
         if interrupt::count() > 0 {

@@ -310,7 +310,7 @@ pub(super) fn much_larger_than_memory(context: &mut Context<'_>) -> Result<()> {
 }
 
 /// Tries until it is so, for a while: connections have an end of their own.
-fn eventually(check: impl Fn() -> Result<()>) -> Result<()> {
+pub(super) fn eventually(check: impl Fn() -> Result<()>) -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         match check() {

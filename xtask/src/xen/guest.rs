@@ -326,6 +326,41 @@ impl Guest {
         )
     }
 
+    /// Has blkback let go of its first disk and take it again.
+    ///
+    /// # Errors
+    /// If dom0's kernel refuses.
+    pub(crate) fn rebind_disk(&self) -> Result<()> {
+        self.rebind("vbd", 51712, ":")
+    }
+
+    /// Has netback let go of its first interface and take it again. The interface is a new one to dom0 then, and is put into the
+    /// bridge, as the toolstack's script did with the one before.
+    ///
+    /// # Errors
+    /// If dom0's kernel refuses.
+    pub(crate) fn rebind_vif(&self) -> Result<()> {
+        self.rebind(
+            "vif",
+            0,
+            "again : ip link set vif$id.0 master $(again : xenstore-read /local/domain/0/backend/vif/$id/0/bridge) up",
+        )
+    }
+
+    fn rebind(&self, class: &str, number: u32, then: &str) -> Result<()> {
+        self.dom0.run(&format!(
+            "{AGAIN}
+             id=$(again : xl domid '{0}')
+             cd /sys/bus/xen-backend/drivers/{class} || exit
+             echo {class}-$id-{number} >unbind || exit
+             sleep 2
+             echo {class}-$id-{number} >bind || exit
+             {then}",
+            self.name
+        ))?;
+        Ok(())
+    }
+
     /// Detaches what is at `place` among dom0's backends, once `note` has noted what it is like, and attaches its like.
     fn replug(&self, place: &str, note: &str, detach: &str, attach: &str) -> Result<()> {
         // An xl that died may have done all of it, or half: what is half attached is detached again.
