@@ -68,7 +68,7 @@ mod words;
 #[cfg(not(xenlet = "unix"))]
 mod sockets {
     //! The sockets, under the name that they have on every target.
-    pub use crate::network::{interfaces, up};
+    pub use crate::network::{interfaces, link_is, up};
     pub use crate::tcp::{TcpListener, TcpStream};
     pub use crate::udp::UdpSocket;
 }
@@ -76,7 +76,7 @@ mod sockets {
 pub use error::Error;
 pub use interface::{Cidr, InterfaceInfo, Source, Stats};
 pub use io::{Peer, Stream};
-pub use sockets::{TcpListener, TcpStream, UdpSocket, interfaces, up};
+pub use sockets::{TcpListener, TcpStream, UdpSocket, interfaces, link_is, up};
 
 /// The address of the first interface that has one.
 pub fn address() -> Option<Cidr> {

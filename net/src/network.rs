@@ -219,6 +219,26 @@ pub async fn up() -> Result<(), Error> {
     network.shared.wait_for(ready).await
 }
 
+/// Waits until the link of vif `number` is up, or down: the backend has come, or it has gone, been detached or stayed behind when the
+/// domain was restored. What is over before the caller's turn comes is not seen.
+///
+/// # Errors
+/// [`Error::NoInterface`] when the guest has no such vif, and as [`up`].
+pub async fn link_is(number: u32, up: bool) -> Result<(), Error> {
+    let network = Network::get()?;
+    network.listed().await;
+    let stack = network
+        .stacks()
+        .into_iter()
+        .find(|stack| stack.info().number == number);
+    let stack = stack.ok_or(Error::NoInterface)?;
+    network
+        .shared
+        .wait_for(|| (stack.info().link == up).then_some(()))
+        .await;
+    Ok(())
+}
+
 /// Lists the guest's interfaces as they are now; none before the network comes up.
 pub fn interfaces() -> Vec<InterfaceInfo> {
     let network = NETWORK.with(|n| n.get().cloned());

@@ -75,6 +75,7 @@ impl Stack {
             timeline::mark("link");
         }
         inner.begin_address();
+        inner.shared.changed();
     }
 
     fn detach(&self, nic: &Netfront) {

@@ -23,6 +23,18 @@ pub async fn up() -> Result<(), Error> {
     Ok(())
 }
 
+/// Ready at once for a link that is up, which the host's is here; never for one that is down.
+///
+/// # Errors
+/// [`Error::NoInterface`] for any other than the first.
+pub async fn link_is(number: u32, up: bool) -> Result<(), Error> {
+    match (number, up) {
+        (0, true) => Ok(()),
+        (0, false) => core::future::pending().await,
+        _ => Err(Error::NoInterface),
+    }
+}
+
 /// Lists one interface, the host as the application sees it.
 pub fn interfaces() -> alloc::vec::Vec<InterfaceInfo> {
     alloc::vec![InterfaceInfo {

@@ -43,6 +43,34 @@ fn detached_and_attached_again() {
     );
 }
 
+/// The application hears of both.
+#[test]
+fn an_application_sees_the_link_go_and_come() {
+    hosted::test(async || {
+        let peer = Peer::new();
+        let vif = netfront::attach(netfront::Config::default(), peer.wire());
+        xenlet_net::link_is(0, true).await.unwrap();
+        assert_eq!(
+            xenlet_net::link_is(1, true).await,
+            Err(xenlet_net::Error::NoInterface)
+        );
+        let down = spawn(xenlet_net::link_is(0, false));
+        vif.detach();
+        down.await.unwrap();
+        let up = spawn(xenlet_net::link_is(0, true));
+        sleep(Duration::from_secs(100)).await;
+        assert!(!xenlet_net::interfaces()[0].link);
+        netfront::attach(netfront::Config::default(), peer.wire());
+        up.await.unwrap();
+        assert!(xenlet_net::interfaces()[0].link);
+        let down = spawn(xenlet_net::link_is(0, false));
+        let wire = peer.wire();
+        hosted::restore(move || drop(netfront::attach(netfront::Config::default(), wire)));
+        down.await.unwrap();
+        xenlet_net::link_is(0, true).await.unwrap();
+    });
+}
+
 /// A connection goes on over a new vif, by the lease that came over the old one.
 #[test]
 fn a_connection_outlives_its_vif() {
