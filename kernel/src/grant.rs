@@ -180,6 +180,11 @@ pub(crate) fn revoke(gref: GrantRef) -> Result<(), StillInUse> {
     })
 }
 
+/// Whether the peer has the frame mapped.
+pub(crate) fn is_held(gref: GrantRef) -> bool {
+    TABLE.with(|t| t.borrow().flags(gref).load(Ordering::Acquire) & (READING | WRITING) != 0)
+}
+
 /// How many grants stand, and how many entries the table has.
 pub fn usage() -> (usize, usize) {
     TABLE.with(|t| {

@@ -27,6 +27,10 @@ impl Class for Vbd {
     const PUBLISH_AT: State = State::Initialised;
     type Shared = Io;
     type Lie = Lie;
+
+    fn is_held(io: &Io) -> bool {
+        io.is_held()
+    }
 }
 
 pub(crate) async fn connect(number: u32) -> Result<Disk, Error> {

@@ -70,6 +70,13 @@ impl Io {
         self.free.len() == self.slots.len()
     }
 
+    /// Whether the backend has any page mapped.
+    pub(crate) fn is_held(&self) -> bool {
+        self.ring.pages().iter().any(SharedPage::is_held)
+            || self.lender.is_held()
+            || self.slots.iter().any(Slot::is_held)
+    }
+
     /// Puts on the ring what waits, as far as there is room.
     pub(crate) fn issue(&mut self, state: &mut State) {
         while let Some(index) = self.free.last().copied()

@@ -81,6 +81,14 @@ pub(crate) fn rescue(shared: SharedPage, op: &mut Op, index: usize) -> bool {
 }
 
 impl Lender {
+    /// Whether the backend has any page of the pool mapped.
+    pub(crate) fn is_held(&self) -> bool {
+        match self {
+            Self::EachTime(_) => false,
+            Self::Pool(pool) => pool.free.iter().any(SharedPage::is_held),
+        }
+    }
+
     /// Lends page `index` of `op`; `None` when there is no grant, or no page of the pool, for it now.
     pub(crate) fn lend(&mut self, op: &mut Op, index: usize, kind: Kind) -> Option<SharedPage> {
         let bytes = op.bytes(index);

@@ -97,6 +97,11 @@ impl Slot {
         self.table.is_some()
     }
 
+    /// Whether the backend has any page of the request mapped.
+    pub(crate) fn is_held(&self) -> bool {
+        self.held.iter().chain(&self.table).any(SharedPage::is_held)
+    }
+
     /// The segments, in the order of the sectors.
     fn segments(&self) -> impl Iterator<Item = Segment> {
         let units = self.parts.iter();

@@ -22,6 +22,10 @@ impl Class for Vif {
     const PUBLISH_AT: State = State::Connected;
     type Shared = Data;
     type Lie = Lie;
+
+    fn is_held(data: &Data) -> bool {
+        data.tx.is_held() || data.rx.is_held()
+    }
 }
 
 pub(crate) async fn connect(number: u32) -> Result<Netfront, Error> {

@@ -69,6 +69,12 @@ impl Rx {
         self.ring.pages()[0].gref()
     }
 
+    /// Whether the backend has any page mapped.
+    pub(crate) fn is_held(&self) -> bool {
+        let mut posted = self.posted.iter().flatten();
+        self.ring.pages()[0].is_held() || posted.any(SharedPage::is_held)
+    }
+
     /// How many pages this ring has to its name.
     pub(crate) fn pages(&self) -> u32 {
         self.target

@@ -79,6 +79,11 @@ impl Tx {
         self.ring.pages()[0].gref()
     }
 
+    /// Whether the backend has any page mapped.
+    pub(crate) fn is_held(&self) -> bool {
+        self.ring.pages()[0].is_held() || self.pages.is_held()
+    }
+
     /// Bytes of the largest frame that can ever be sent.
     pub(crate) fn max_frame(&self) -> usize {
         if self.features.sg {

@@ -65,6 +65,11 @@ impl LentPages {
         self.count
     }
 
+    /// Whether the peer has any of the pages mapped.
+    pub fn is_held(&self) -> bool {
+        self.grefs.iter().any(|gref| grant::is_held(*gref))
+    }
+
     /// The grant of page `index`, which is in force once something was written to the page or one behind it.
     ///
     /// # Panics

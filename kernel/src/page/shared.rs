@@ -37,6 +37,11 @@ impl SharedPage {
         self.gref
     }
 
+    /// Whether the peer has the page mapped.
+    pub fn is_held(&self) -> bool {
+        grant::is_held(self.gref)
+    }
+
     /// Takes the page back.
     ///
     /// # Errors

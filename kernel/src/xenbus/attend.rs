@@ -10,7 +10,7 @@ use crate::limit::RateLimit;
 use crate::page;
 use crate::run::Notify;
 use crate::suspend;
-use crate::time::{Duration, timeout};
+use crate::time::{Duration, sleep, timeout};
 use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -20,6 +20,13 @@ use core::pin::pin;
 
 /// How long the backend has for each step of closing.
 const FAREWELL: Duration = Duration::from_secs(5);
+
+/// How long it has afterwards to let go of our pages. blkback goes to `Closed` while its disk is still busy, and keeps them until that
+/// is done.
+const LETTING_GO: Duration = Duration::from_secs(30);
+
+/// How often it is looked whether it has.
+const LOOK: Duration = Duration::from_millis(10);
 
 local! {
     /// The devices that are connected, connecting or closing.
@@ -152,6 +159,12 @@ pub(super) async fn attend<C: Class>(
         .await;
     }
     part(&mut frontend).await;
+    let let_go = async {
+        while control.retired.borrow().as_ref().is_some_and(C::is_held) {
+            sleep(LOOK).await;
+        }
+    };
+    let _ = timeout(LETTING_GO, let_go).await;
     if !control.wanted.get() {
         release(&control.name, control.retired.take());
     }

@@ -37,6 +37,9 @@ pub trait Class: Debug + 'static {
     type Shared: Debug + 'static;
     /// How a backend breaks the protocol.
     type Lie: Copy + Debug + Display + 'static;
+
+    /// Whether the backend has any page of it mapped: then it may still be doing what it was asked.
+    fn is_held(shared: &Self::Shared) -> bool;
 }
 
 /// Whether a device works.
