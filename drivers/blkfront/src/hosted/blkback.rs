@@ -44,6 +44,8 @@ pub(crate) struct Blkback {
     medium: Medium,
     fates: Fates,
     queue: Option<Queue>,
+    /// Of frontends that have gone, and whose requests are still being done.
+    late: Vec<Queue>,
     state: State,
     /// The change of xenstore that was last looked at.
     seen: u64,
@@ -65,6 +67,7 @@ impl Blkback {
             config,
             medium,
             queue: None,
+            late: Vec::new(),
             state: State::Initialising,
             seen: 0,
             steps: 0,
@@ -91,15 +94,24 @@ impl Blkback {
 
     pub(super) fn vanish(&mut self) {
         self.queue = None;
+        self.late.clear();
         self.gone = true;
         store::remove(&self.config.ends().back());
     }
 
     pub(super) fn poll(&mut self) -> bool {
-        if self.gone || self.is_dark() {
+        if self.is_dark() {
             return false;
         }
         let mut progress = false;
+        let (medium, fates, counts) = (&self.medium, &mut self.fates, &mut self.counts);
+        for queue in &mut self.late {
+            progress |= queue.finish_due(medium, fates, counts);
+        }
+        self.late.retain(Queue::is_busy);
+        if self.gone {
+            return progress;
+        }
         if store::generation() != self.seen {
             progress = self.follow();
             self.seen = store::generation();
@@ -111,14 +123,13 @@ impl Blkback {
     }
 
     pub(super) fn is_gone(&self) -> bool {
-        self.gone
+        self.gone && self.late.is_empty()
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.queue
-            .as_ref()
-            .filter(|_| !self.is_dark())?
-            .next_deadline()
+        let queues = self.queue.iter().chain(&self.late);
+        let queues = queues.filter(|_| !self.is_dark());
+        queues.filter_map(Queue::next_deadline).min()
     }
 
     /// Whether the power was cut.
@@ -151,9 +162,8 @@ impl Blkback {
             // What is mapped stays so until the guest is at `Closed`.
             State::Closing if self.state != State::Closed => self.switch(State::Closing),
             State::Closed | State::Unknown => {
-                if let Some(mut queue) = self.queue.take() {
-                    queue.drain(&self.medium, &mut self.fates, &mut self.counts);
-                }
+                // As Linux has it: nothing more is taken, and what the disk is busy with is done later.
+                self.late.extend(self.queue.take().filter(Queue::is_busy));
                 self.counts.persistent = 0;
                 self.switch(State::Closed);
                 if self.detaching {

@@ -99,9 +99,25 @@ impl Queue {
         progress
     }
 
-    /// Does all that is left before the ring is let go of.
-    pub(super) fn drain(&mut self, medium: &Medium, fates: &mut Fates, counts: &mut Counts) {
-        while !self.pending.is_empty() && self.finish(0, medium, fates, counts) {}
+    /// Whether there are requests that are not done.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Does what is due and takes nothing more. True if there was anything.
+    pub(super) fn finish_due(
+        &mut self,
+        medium: &Medium,
+        fates: &mut Fates,
+        counts: &mut Counts,
+    ) -> bool {
+        let mut progress = false;
+        while let Some(next) = self.choose(fates)
+            && self.finish(next, medium, fates, counts)
+        {
+            progress = true;
+        }
+        progress
     }
 
     /// How many of the requests may be done, as far as barriers go.
