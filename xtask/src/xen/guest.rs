@@ -334,8 +334,8 @@ impl Guest {
         self.rebind("vbd", 51712, ":")
     }
 
-    /// Has netback let go of its first interface and take it again. The interface is a new one to dom0 then, and is put into the
-    /// bridge, as the toolstack's script did with the one before.
+    /// Has netback let go of its first interface and take it again. The interface is a new one to dom0 then: it is put into the bridge,
+    /// and netback is told, which waits for that; the toolstack's script did both for the one before.
     ///
     /// # Errors
     /// If dom0's kernel refuses.
@@ -343,7 +343,9 @@ impl Guest {
         self.rebind(
             "vif",
             0,
-            "again : ip link set vif$id.0 master $(again : xenstore-read /local/domain/0/backend/vif/$id/0/bridge) up",
+            "back=/local/domain/0/backend/vif/$id/0
+             bridge=$(again : xenstore-read $back/bridge)
+             again : ip link set vif$id.0 master $bridge up && again : xenstore-write $back/hotplug-status connected",
         )
     }
 
