@@ -1,9 +1,11 @@
 //! Tasks and the queue of those that are ready, on the `async-task` crate.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::rc::Rc;
 use alloc::sync::Arc;
-use async_task::Runnable;
-use core::cell::OnceCell;
+use async_task::{Runnable, Task};
+use core::cell::{Cell, OnceCell};
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
@@ -35,6 +37,19 @@ pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
 where
     F: Future + 'static,
 {
+    let place = Rc::new(Cell::new(None));
+    let result = Rc::clone(&place);
+    let task = start(Box::pin(async move { result.set(Some(future.await)) }));
+    JoinHandle {
+        task: Some(task),
+        result: place,
+    }
+}
+
+/// The one kind of task there is, so that its code is in the image once and not for each future.
+type Boxed = Pin<Box<dyn Future<Output = ()>>>;
+
+fn start(future: Boxed) -> Task<()> {
     #[cfg(not(any(xenlet = "xen", xenlet = "unix")))]
     let future = crate::hosted::track(future);
     let queue = ready();
@@ -48,7 +63,7 @@ where
     // `Sync`: an `Arc` of a lock and a thread handle.
     let (runnable, task) = unsafe { async_task::spawn_unchecked(future, schedule) };
     runnable.schedule();
-    JoinHandle(Some(task))
+    task
 }
 
 /// Runs the tasks that are ready now, and says how many that were. What they wake runs in the next round.
@@ -70,13 +85,21 @@ pub(crate) fn idle() -> bool {
 }
 
 /// A task's result to come. Dropping it lets the task go on by itself.
-#[derive(Debug)]
-pub struct JoinHandle<T>(Option<async_task::Task<T>>);
+pub struct JoinHandle<T> {
+    task: Option<Task<()>>,
+    result: Rc<Cell<Option<T>>>,
+}
 
 impl<T> JoinHandle<T> {
     /// Ends the task at the point where it waits, and drops what it held.
     pub fn cancel(mut self) {
-        drop(self.0.take());
+        drop(self.task.take());
+    }
+}
+
+impl<T> core::fmt::Debug for JoinHandle<T> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("JoinHandle")
     }
 }
 
@@ -84,8 +107,12 @@ impl<T> Future for JoinHandle<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        match self.0.as_mut() {
-            Some(task) => Pin::new(task).poll(cx),
+        let ended = self
+            .task
+            .as_mut()
+            .is_some_and(|task| Pin::new(task).poll(cx).is_ready());
+        match ended.then(|| self.result.take()).flatten() {
+            Some(result) => Poll::Ready(result),
             None => Poll::Pending,
         }
     }
@@ -93,7 +120,7 @@ impl<T> Future for JoinHandle<T> {
 
 impl<T> Drop for JoinHandle<T> {
     fn drop(&mut self) {
-        if let Some(task) = self.0.take() {
+        if let Some(task) = self.task.take() {
             task.detach();
         }
     }
