@@ -17,8 +17,7 @@ use crate::image::Image;
 use crate::interrupt;
 
 /// A function of the shell. `again CHECK COMMAND…` runs the command once more where it, or a program that it started, died by a signal:
-/// of the programs of an emulated dom0 one in some hundreds does, whatever it is and whether there are guests or not, most often
-/// in its allocator. CHECK comes before each repetition and may clear up; if it fails there is nothing left to do.
+/// of the programs of an emulated dom0 one in some hundreds does, busybox's own as they start among them. CHECK comes before each repetition and may clear up; if it fails there is nothing left to do.
 const AGAIN: &str = r#"again() {
     local check=$1 said status n
     shift
@@ -294,7 +293,7 @@ impl Guest {
         let Self { name, .. } = self;
         self.dom0.run(&format!(
             "{AGAIN}
-             mkdir -p /run/guests && file='/run/guests/{name}.saved'
+             again : mkdir -p /run/guests && file='/run/guests/{name}.saved'
              again \"again : xl domid '{name}' >/dev/null\" xl save {option} '{name}' $file && {then} && rm $file"
         ))?;
         Ok(())
