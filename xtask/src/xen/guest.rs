@@ -127,7 +127,8 @@ impl Guest {
         let (folder, fetch) = match xen {
             Xen::Rig(_) => {
                 let folder = format!("/run/guests/{name}");
-                let fetch = format!("mkdir -p '{folder}' && cp '{there}'/* '{folder}' && ");
+                let fetch =
+                    format!("again : mkdir -p '{folder}' && again : cp '{there}'/* '{folder}' && ");
                 (folder, fetch)
             }
             Xen::Local => (there, String::new()),
