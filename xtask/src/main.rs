@@ -40,7 +40,7 @@ enum Command {
     Run(commands::run::Arguments),
     /// Run every test, those on a real Xen included
     Test(commands::test::Arguments),
-    /// Save, restore, detach and rebind guests under load, for half an hour and more
+    /// Save and restore guests under load, again and again
     Soak(commands::soak::Arguments),
     /// Measure an image beside a Linux guest on a real Xen
     Bench(commands::bench::Arguments),

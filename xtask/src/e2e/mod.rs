@@ -78,18 +78,11 @@ const TESTS: &[Test] = &[
     ("queue-full-disk", queue::full),
     ("queue-512-mib-in-32", queue::much_larger_than_memory),
     ("queue-save-restore", suspend::queue),
-    ("queue-devices-come-and-go", suspend::devices),
-    ("queue-backend-rebind", suspend::backends),
     ("queue-destroyed-twenty-times", destroyed::twenty_times),
 ];
 
 /// Those that a soak is made of.
-const SOAK: &[&str] = &[
-    "save-restore",
-    "checkpoint",
-    "queue-devices-come-and-go",
-    "queue-backend-rebind",
-];
+const SOAK: &[&str] = &["save-restore", "checkpoint", "queue-save-restore"];
 
 /// The application of most tests.
 const APP: &str = "httpd";
