@@ -3,6 +3,11 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Error, ErrorKind, Result};
 use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// How long a lock may outlive who had it: a program that another thread has just started holds it until it is loaded.
+const FORKED: Duration = Duration::from_millis(300);
 
 /// Opens the file `path`, to be read and, unless `read_only`, written. Two who write one store would each lose what the
 /// other acknowledged, so a lock of the host's (`flock`) is on it as long as it is open.
@@ -11,9 +16,18 @@ use std::path::Path;
 /// As the host gives them; [`ErrorKind::ResourceBusy`] if another program has it.
 pub fn open(path: &Path, read_only: bool) -> Result<File> {
     let file = OpenOptions::new().read(true).write(!read_only).open(path)?;
-    let locked = match read_only {
-        true => file.try_lock_shared(),
-        false => file.try_lock(),
+    let deadline = Instant::now() + FORKED;
+    let locked = loop {
+        let locked = match read_only {
+            true => file.try_lock_shared(),
+            false => file.try_lock(),
+        };
+        match locked {
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                sleep(Duration::from_millis(10));
+            }
+            done => break done,
+        }
     };
     match locked {
         Ok(()) => Ok(file),

@@ -309,9 +309,10 @@ pub(super) fn much_larger_than_memory(context: &mut Context<'_>) -> Result<()> {
     sound(context, &disk)
 }
 
-/// Tries until it is so, for a while: connections have an end of their own.
+/// Tries until it is so, for a while: connections have an end of their own, an idle one after a minute and what is left of it after
+/// another.
 pub(super) fn eventually(check: impl Fn() -> Result<()>) -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_secs(200);
     loop {
         match check() {
             Err(_) if Instant::now() < deadline => sleep(Duration::from_millis(500)),
