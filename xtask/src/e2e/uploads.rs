@@ -136,10 +136,14 @@ impl Uploads {
 
     /// One number of the counts, by its place such as `/disk/free_bytes`.
     pub(super) fn count(&self, place: &str) -> Result<u64> {
-        let stats = self.stats()?;
-        let count = stats.pointer(place).and_then(Value::as_u64);
-        count.with_context(|| format!("no {place} in /stats: {stats}"))
+        number(&self.stats()?, place)
     }
+}
+
+/// One number of these counts.
+pub(super) fn number(stats: &Value, place: &str) -> Result<u64> {
+    let count = stats.pointer(place).and_then(Value::as_u64);
+    count.with_context(|| format!("no {place} in /stats: {stats}"))
 }
 
 /// Checks that an answer is the acknowledgement of an upload.
