@@ -7,6 +7,7 @@
 
 use super::{boot, hypercall};
 use crate::addr::{Mfn, PAGE_SIZE, Pfn};
+use core::cell::UnsafeCell;
 use xen_sys::mmu_update;
 
 /// Bytes that one table of the lowest level maps.
@@ -33,6 +34,8 @@ unsafe extern "C" {
     static _image_start: [u8; 0];
     static _text_end: [u8; 0];
     static _rodata_end: [u8; 0];
+    /// A page for [`frame_list`] alone.
+    static _frame_walk: UnsafeCell<[u64; 512]>;
     static _stack_guard: [u8; 0];
     static _image_end: [u8; 0];
 }
@@ -84,10 +87,39 @@ pub(super) fn address_of(mfn: Mfn) -> usize {
     virt_base() + pfn(mfn).0 * PAGE_SIZE
 }
 
-/// The frame of the highest page table, and where the list of our frames is mapped by it: how the toolstack finds our memory.
-pub(super) fn frame_list() -> (Mfn, u64) {
+/// In the table for the toolstack's eyes, which no processor walks, the entry by which it is its own lower table.
+const SELF: usize = 511;
+
+/// The frame of a page table of the highest level, and where the list of our frames is mapped by it: how the toolstack finds our memory.
+/// `None` for a list that it can't be led to.
+///
+/// It takes the place of a table among those of 1 GiB for the number of those before it (`xc_core_arch_map_p2m_list_rw`, and
+/// `map_p2m_list` of saving), so the list has to begin in the first. By a table that is its own for the two upper levels, and has
+/// those that map the list from its first entry on, it does.
+pub(super) fn frame_list() -> Option<(Mfn, u64)> {
+    // SAFETY: only the address is taken.
+    let walk: *mut u64 = unsafe { _frame_walk.get() }.cast();
+    let lead = |index: usize, to: Mfn| {
+        let entry = walk.wrapping_add(index);
+        // SAFETY: one of the 512 entries, to which nobody has a reference.
+        unsafe { entry.write_volatile(to.0 << 12 | PRESENT | USER | ACCESSED) };
+    };
     let info = boot::info();
-    (mfn(pfn_of(usize_of(info.pt_base))), info.mfn_list)
+    let begin = usize_of(info.mfn_list);
+    let end = begin + 8 * usize_of(info.nr_pages);
+    let chunks = (begin / CHUNK..end.div_ceil(CHUNK)).map(|chunk| chunk * CHUNK);
+    if chunks.len() > SELF {
+        return None;
+    }
+    for (index, chunk) in chunks.enumerate() {
+        let table = table_for(chunk, 1).ok()?;
+        lead(index, mfn(pfn_of(table)));
+    }
+    let own = mfn(pfn_of(walk.addr()));
+    lead(SELF, own);
+    // The two upper levels by that entry, the third by the first one; and in what that maps, where the list is.
+    let upper = u64::MAX << 39 | (SELF as u64) << 30;
+    Some((own, upper | (begin % CHUNK) as u64))
 }
 
 /// Our page at `address`, in the linear mapping.

@@ -57,21 +57,16 @@ pub(super) fn map() {
     for i in 0..64 {
         word(MASK, i).store(u64::MAX, Ordering::Relaxed);
     }
-    let (table, list) = pagetable::frame_list();
     let write = |offset, value| {
         // SAFETY: a field of the page, which is mapped; only the toolstack reads it.
         unsafe { field::<u64>(ARCH + offset).write_volatile(value) }
     };
-    write(offset_of!(arch_shared_info, max_pfn), boot::info().nr_pages);
-    write(offset_of!(arch_shared_info, p2m_vaddr), list);
-    // A frame number's place in `cr3`; not zero, it says that the others are there. Of a list of more than 1 GiB the toolstack
-    // (xg_sr_save_x86_pv.c) finds only a part where ours is: better none, so that it refuses to save the domain.
-    let root = if boot::info().nr_pages > 1 << 18 {
-        0
-    } else {
-        table.0 << 12
-    };
-    write(offset_of!(arch_shared_info, p2m_cr3), root);
+    if let Some((table, list)) = pagetable::frame_list() {
+        write(offset_of!(arch_shared_info, max_pfn), boot::info().nr_pages);
+        write(offset_of!(arch_shared_info, p2m_vaddr), list);
+        // A frame number's place in `cr3`; not zero, it says that the others are there.
+        write(offset_of!(arch_shared_info, p2m_cr3), table.0 << 12);
+    }
 }
 
 /// Takes the page away, and with it the clock: a domain that is saved may have no page mapped that is not its own.
