@@ -460,16 +460,16 @@ impl Drop for Place<'_> {
     }
 }
 
-/// The token of an `Authorization` field.
-fn bearer(value: &[u8]) -> Option<&[u8]> {
+/// The token of an `Authorization` field's value (RFC 6750 §2.1), if it has one.
+pub fn bearer(value: &[u8]) -> Option<&[u8]> {
     let (scheme, token) = value.split_at_checked("Bearer ".len())?;
     scheme
         .eq_ignore_ascii_case(b"Bearer ")
         .then(|| token.trim_ascii())
 }
 
-/// Whether it is a `b64token` (RFC 6750 §2.1).
-fn is_token(token: &[u8]) -> bool {
+/// Whether it can be sent as a token: a `b64token` (RFC 6750 §2.1).
+pub fn is_token(token: &[u8]) -> bool {
     let end = token.iter().rposition(|byte| *byte != b'=');
     let begin = end.and_then(|last| token.get(..=last)).unwrap_or_default();
     let is_letter = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(byte);

@@ -42,6 +42,8 @@ mod error;
 mod exchange;
 mod fields;
 mod head;
+#[cfg(feature = "https")]
+pub mod https;
 mod io;
 mod range;
 mod request;

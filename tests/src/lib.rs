@@ -19,13 +19,10 @@ const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 /// The line with it.
 pub const OPERATOR: &str = "Authorization: Bearer 0123456789abcdef0123456789abcdef\r\n";
 
-/// Runs `application` with this command line, and `client` beside it on a peer that gives addresses by DHCP. When the
-/// client is done, the toolstack asks for `poweroff`.
-///
-/// Gives what the client returned and how the domain ended.
+/// [`run_with`] this command line and the operator's token.
 ///
 /// # Panics
-/// If either panics, or the application ends before the client.
+/// As [`run_with`].
 pub fn run<A, T>(
     line: &str,
     application: impl AsyncFnOnce() -> A + Send + 'static,
@@ -35,12 +32,36 @@ where
     A: Termination + 'static,
     T: Send + 'static,
 {
-    let config = Config {
+    let module = format!("token operator: {TOKEN}\n");
+    run_with(config(line, Some(module)), application, client)
+}
+
+/// A domain of October 2026 with this command line and boot module.
+pub fn config(line: &str, module: Option<String>) -> Config {
+    Config {
         command_line: line.into(),
         wall: Some(Duration::from_secs(1_792_000_000)),
-        boot_module: Some(format!("token operator: {TOKEN}\n").into_bytes()),
+        boot_module: module.map(String::into_bytes),
         ..Config::default()
-    };
+    }
+}
+
+/// Runs `application` in such a domain, and `client` beside it on a peer that gives addresses by DHCP. When the
+/// client is done, the toolstack asks for `poweroff`.
+///
+/// Gives what the client returned and how the domain ended.
+///
+/// # Panics
+/// If either panics, or the application ends before the client.
+pub fn run_with<A, T>(
+    config: Config,
+    application: impl AsyncFnOnce() -> A + Send + 'static,
+    client: impl AsyncFnOnce(Peer) -> T + Send + 'static,
+) -> (T, Ended<()>)
+where
+    A: Termination + 'static,
+    T: Send + 'static,
+{
     let ended = hosted::run(config, async move || {
         let peer = Peer::attach_default();
         let result = Rc::new(RefCell::new(None));

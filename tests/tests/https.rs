@@ -6,17 +6,15 @@
 use embedded_io_async::{Read, Write};
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use std::rc::Rc;
+use xenlet_blkfront::hosted::{Config as Vbd, Medium, attach};
 use xenlet_httpd::SITE;
 use xenlet_kernel::hosted::{self, Config, Ended, store};
 use xenlet_kernel::run::spawn;
 use xenlet_kernel::shutdown::Reason;
 use xenlet_kernel::time::{Duration, now, sleep};
 use xenlet_net::hosted::{Peer, PeerStream};
-use xenlet_tests::{Answer, answer, get, shut_down};
+use xenlet_tests::{Answer, answer, config, get, shut_down};
 use xenlet_tls::{Client, Roots, TlsConnector, TlsStream};
-
-/// In October 2026.
-const NOW: Duration = Duration::from_secs(1_792_000_000);
 
 /// A key and a certificate by it for `guest.test`, which is its own issuer, in PEM; valid in these years.
 fn key(years: (i32, i32)) -> (String, String) {
@@ -26,15 +24,6 @@ fn key(years: (i32, i32)) -> (String, String) {
     let key = KeyPair::generate().unwrap();
     let certificate = params.self_signed(&key).unwrap().pem();
     (key.serialize_pem(), certificate)
-}
-
-fn config(line: &str, module: Option<String>) -> Config {
-    Config {
-        command_line: line.into(),
-        wall: Some(NOW),
-        boot_module: module.map(String::into_bytes),
-        ..Config::default()
-    }
 }
 
 /// Runs httpd with this command line and a key, and `client` beside it.
@@ -133,7 +122,9 @@ fn every_file_byte_for_byte_and_port_80_leads_there() {
     });
     assert_eq!(ended.reason, Reason::Poweroff);
     assert!(
-        ended.console.contains("HTTPS: guest.test until 2027-01-01"),
+        ended
+            .console
+            .contains("the certificate is for guest.test until 2027-01-01"),
         "{}",
         ended.console
     );
@@ -270,11 +261,7 @@ fn without_a_good_key_nothing_is_served() {
             Some(old + &old_certificate),
             "the certificate expired on 2021-01-01",
         ),
-        (
-            "tls=on",
-            Some(good.clone() + &certificate),
-            "tls=on: it is off or selfsigned",
-        ),
+        ("tls=on", Some(good.clone() + &certificate), "the disk on: "),
         ("hsts=ever", Some(good.clone() + &certificate), "hsts=ever"),
         (
             "",
@@ -289,7 +276,7 @@ fn without_a_good_key_nothing_is_served() {
         (
             "",
             Some(good + &certificate + "clients:\n" + &certificate),
-            "no access rule of this image asks for a certificate",
+            "this image has no use for their certificates",
         ),
     ] {
         let ended = hosted::run(config(line, module), async || {
@@ -385,8 +372,10 @@ fn another_key_under_load_loses_no_request() {
         .map(|(key, certificate)| key + &certificate)
         .collect();
     let config = config("", Some(texts[0].clone()));
+    let disk = disk_of(&texts[2]);
     let ended = hosted::run(config, async move || {
         let peer = Peer::attach_default();
+        let _disk = attach(Vbd::default(), &disk);
         let roots = Roots::from_pem(certificates.as_bytes()).unwrap();
         let connector = TlsConnector::new(&roots, &[], false).unwrap();
         let browser = Rc::new(Browser { peer, connector });
@@ -405,7 +394,7 @@ fn another_key_under_load_loses_no_request() {
                 })
                 .collect();
             let mut shown = Vec::new();
-            for text in [texts[1].as_str(), "nonsense", &texts[2]] {
+            for text in [texts[1].as_str(), "nonsense", "xvda\n"] {
                 sleep(Duration::from_millis(100)).await;
                 store::write(&path, text);
                 sleep(Duration::from_millis(100)).await;
@@ -436,6 +425,55 @@ fn another_key_under_load_loses_no_request() {
     );
 }
 
+/// A disk that has this text, and zeros after it.
+fn disk_of(text: &str) -> Medium {
+    let mut bytes = text.as_bytes().to_vec();
+    bytes.resize(64 * 1024, 0);
+    Medium::from_bytes(&bytes).read_only()
+}
+
+#[test]
+fn a_key_on_a_disk() {
+    let (key, certificate) = key((2026, 2027));
+    for (text, line, why) in [
+        (key.clone() + &certificate, "tls=xvda", None),
+        (
+            String::new(),
+            "tls=xvda",
+            Some("the disk xvda: it is empty"),
+        ),
+        (
+            key.clone(),
+            "tls=xvda",
+            Some("the disk xvda: there is no certificate in it"),
+        ),
+        (
+            "x".repeat(64 * 1024),
+            "tls=xvda",
+            Some("the disk xvda: it has neither"),
+        ),
+        (key + &certificate, "tls=xvdb", Some("the disk xvdb: ")),
+    ] {
+        let (disk, certificate) = (disk_of(&text), certificate.clone());
+        let ended = hosted::run(config(line, None), async move || {
+            let peer = Peer::attach_default();
+            let _disk = attach(Vbd::default(), &disk);
+            let roots = Roots::from_pem(certificate.as_bytes()).unwrap();
+            let connector = TlsConnector::new(&roots, &["http/1.1"], false).unwrap();
+            spawn(async move {
+                assert_eq!(Browser { peer, connector }.get("/").await.status, 200);
+                shut_down("poweroff");
+            });
+            xenlet_httpd::run().await.map_err(|e| e.to_string())
+        });
+        match (ended.value, why) {
+            (Some(Ok(())), None) => {}
+            (Some(Err(said)), Some(why)) if said.contains(why) => {}
+            (ended, why) => panic!("{why:?}: {ended:?}"),
+        }
+    }
+}
+
 #[test]
 fn a_certificate_that_nobody_vouches_for() {
     let ended = hosted::run(
@@ -452,7 +490,9 @@ fn a_certificate_that_nobody_vouches_for() {
     );
     assert_eq!(ended.value, Some(Ok(())), "{}", ended.console);
     assert!(
-        ended.console.contains("HTTPS: localhost until"),
+        ended
+            .console
+            .contains("the certificate is for localhost until"),
         "{}",
         ended.console
     );

@@ -3,6 +3,7 @@
 use crate::gate::Gate;
 use crate::role::Server;
 use crate::session::{Session, Spare};
+use crate::stack;
 use crate::start::{self, StartError};
 use crate::ticket::Tickets;
 use crate::{Error, Identities, Roots, TlsStream};
@@ -157,8 +158,10 @@ impl TlsAcceptor {
                 UnbufferedServerConnection::new(config).map_err(|e| Error::from_rustls(&e))?;
             let session = Session::<Server>::new(connection, self.limits.handshake_bytes);
             let mut stream = TlsStream::new(stream, session, Rc::clone(&self.spare));
-            stream.handshake().await?;
-            Ok(stream)
+            let shaken = stream.handshake().await;
+            // With what a signature was made with, and the signature, the key can be computed.
+            stack::wipe();
+            shaken.map(|()| stream)
         };
         match time::timeout(self.limits.handshake_time, shaken).await {
             Ok(result) => result,

@@ -2,6 +2,7 @@
 
 use crate::der::{self, Date};
 use crate::pem::{self, Malformed, Section};
+use crate::stack;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -299,6 +300,7 @@ fn read_key(section: &Section<'_>) -> Result<Arc<dyn SigningKey>, KeyError> {
     let key = RsaSigningKey::new(&key)
         .map(|key| Arc::new(key) as Arc<dyn SigningKey>)
         .or_else(|_| any_ecdsa_type(&key));
+    stack::wipe();
     key.map_err(|_| KeyError::BadKey(section.line))
 }
 

@@ -45,6 +45,8 @@ mod role;
 mod selfsigned;
 mod session;
 mod sessions;
+pub mod setup;
+mod stack;
 mod start;
 mod stream;
 mod table;
@@ -67,6 +69,3 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     hash.copy_from_slice(digest.as_ref());
     hash
 }
-
-/// What is wiped when it is dropped: for keys on their way to [`Identities`].
-pub use zeroize::Zeroizing;

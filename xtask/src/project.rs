@@ -72,6 +72,8 @@ pub(crate) struct App {
     pub(crate) package: String,
     /// Cargo's name of the program.
     pub(crate) program: String,
+    /// The features of the package.
+    pub(crate) features: Vec<String>,
 }
 
 impl App {
@@ -105,6 +107,10 @@ impl App {
                 return Ok(Self {
                     package: text(&package["name"]),
                     program: text(&program["name"]),
+                    features: package["features"]
+                        .as_object()
+                        .map(|features| features.keys().cloned().collect())
+                        .unwrap_or_default(),
                 });
             }
             others.push(folder.to_owned());

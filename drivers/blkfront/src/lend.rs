@@ -63,6 +63,15 @@ impl Pool {
     }
 }
 
+/// What was read may be a secret: its copies here end with the disk.
+impl Drop for Pool {
+    fn drop(&mut self) {
+        for page in &self.free {
+            page.as_ref().write(0, &[0; PAGE_SIZE]);
+        }
+    }
+}
+
 /// Gives page `index` of `op` back what is in `shared`, if that was its own page; a backend that keeps the page has it for ever, and a
 /// copy takes its place. False if there is no memory for that.
 pub(crate) fn rescue(shared: SharedPage, op: &mut Op, index: usize) -> bool {
@@ -179,5 +188,28 @@ impl Lender {
             },
             Self::Pool(_) => Some(shared),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use xenlet_kernel::hosted;
+
+    #[test]
+    fn what_was_read_goes_with_the_disk() {
+        hosted::test(async || {
+            let pool = Pool::new(DomId(0), 2).unwrap();
+            let [kept, other] = &pool.free[..] else {
+                panic!("two pages");
+            };
+            other.as_ref().write(0, &[2; PAGE_SIZE]);
+            kept.as_ref().write(0, &[1; PAGE_SIZE]);
+            let mapped = hosted::map_grant(kept.gref(), false).unwrap();
+            drop(pool);
+            let mut bytes = [1; PAGE_SIZE];
+            mapped.as_ref().read(0, &mut bytes);
+            assert_eq!(bytes, [0; PAGE_SIZE]);
+        });
     }
 }

@@ -7,7 +7,7 @@
 //! With the feature `disk`, `site=xvda` on the command line has it serve what is on that disk instead, with `cache=4M` of
 //! memory for what was read lately ([`site::disk`]).
 //!
-//! With the feature `tls` it serves by HTTPS, with the key that is its boot module ([`secure`]).
+//! With the feature `tls` it serves by HTTPS, with the key that is its boot module or on a disk ([`secure`]).
 //!
 //! Further words, besides those of the kernel and the network: `crash=null`, `crash=code`, `crash=data`,
 //! `crash=panic` and `crash=loop` make it crash a second after its start, for tests of what a crash looks like.
@@ -31,13 +31,15 @@ use core::fmt;
 #[cfg(not(feature = "tls"))]
 use site::Site;
 use xenlet_fs_static::Tree;
-use xenlet_kernel::{cmdline, run, timeline};
-use xenlet_net::TcpListener;
+use xenlet_kernel::{cmdline, run};
+#[cfg(not(feature = "tls"))]
+use {xenlet_kernel::timeline, xenlet_net::TcpListener};
 
 /// The folder that this program was built with.
 pub static SITE: Tree = xenlet_fs_static::site!();
 
 /// Where browsers look for a web server.
+#[cfg(not(feature = "tls"))]
 const PORT: u16 = 80;
 
 /// Serves the site on the disk that the command line names, or else [`SITE`], until the domain is asked to end.
@@ -67,16 +69,11 @@ use secure::serve;
 /// Serves `site`, which `what` describes.
 #[cfg(not(feature = "tls"))]
 async fn serve(site: impl Site + 'static, what: fmt::Arguments<'_>) -> Result<(), Error> {
-    let listener = listen(PORT).await?;
+    let listener = TcpListener::bind(PORT).await.map_err(Error::Network)?;
+    timeline::mark("listening");
     log::info!(target: "httpd", "serving {what} on port {PORT}");
     xenlet_http::Service::new(Pages(site)).serve(listener).await;
     Ok(())
-}
-
-async fn listen(port: u16) -> Result<TcpListener, Error> {
-    let listener = TcpListener::bind(port).await.map_err(Error::Network)?;
-    timeline::mark("listening");
-    Ok(listener)
 }
 
 /// Why there is nothing to serve.

@@ -43,6 +43,9 @@
 //! A token that is not on the command line is looked for in xenstore, and followed there, so that it can be changed while the guest
 //! runs: `xenstore-write /local/domain/DOMID/data/uploader TOKEN` in the host (dom0 and the guest itself can write there; other
 //! guests can't read it). A role without a token is refused to everybody.
+//!
+//! With the feature `tls` it serves by HTTPS, with a key as `xenlet_tls::setup` has it, whose file may have the tokens too. Where the
+//! file has CAs for clients, who shows a certificate by one of them with the common name `uploader` or `downloader` needs no token.
 #![cfg_attr(xenlet = "xen", no_std)]
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -68,16 +71,19 @@ mod upload;
 mod uploads;
 
 use alloc::string::String;
-use core::fmt::Display;
+use core::fmt::{self, Display};
 use queue::Queue;
 use tokens::Tokens;
 use uploads::Uploads;
-use xenlet_http::Service;
-use xenlet_kernel::{cmdline, timeline};
-use xenlet_net::{Error, TcpListener};
+use xenlet_kernel::cmdline;
 use xenlet_storage::{BlockDevice, Disk, OpenError};
+#[cfg(feature = "tls")]
+use {alloc::format, xenlet_http::https::Https};
+#[cfg(not(feature = "tls"))]
+use {xenlet_http::Service, xenlet_kernel::timeline, xenlet_net::TcpListener};
 
 /// Where HTTP clients look for a server.
+#[cfg(not(feature = "tls"))]
 const PORT: u16 = 80;
 
 /// Serves the queue on the first disk until the domain is asked to end.
@@ -99,17 +105,53 @@ async fn first_disk() -> Result<Disk, OpenError> {
 ///
 /// # Errors
 ///
-/// The network's, if it can't be listened to.
+/// As [`Error`] says.
 pub async fn serve<D: BlockDevice + 'static>(disk: Result<D, impl Display>) -> Result<(), Error> {
+    let tokens = Tokens::default();
+    #[cfg(feature = "tls")]
+    let https = {
+        let token = |name: &str, token: &[u8]| tokens.give(name, token);
+        Https::set_up::<true, _>(token).await.map_err(Error::Tls)?
+    };
     let uploads = open(disk).await;
-    let tokens = Tokens::load().await;
-    let listener = TcpListener::bind(PORT).await?;
-    timeline::mark("listening");
-    Service::new(Queue::new(tokens, uploads))
-        .serve(listener)
-        .await;
-    Ok(())
+    let queue = Queue::new(tokens.load().await, uploads);
+    #[cfg(feature = "tls")]
+    {
+        let server = https.server(&[]);
+        let server = server.map_err(|(name, _)| Error::Tls(format!("{name} can't be sent")))?;
+        let served = https.serve(queue, server, format_args!("the queue")).await;
+        served.map_err(Error::Network)
+    }
+    #[cfg(not(feature = "tls"))]
+    {
+        let listener = TcpListener::bind(PORT).await.map_err(Error::Network)?;
+        timeline::mark("listening");
+        Service::new(queue).serve(listener).await;
+        Ok(())
+    }
 }
+
+/// Why nothing is served.
+#[derive(Debug)]
+pub enum Error {
+    /// The network can't be listened to.
+    Network(xenlet_net::Error),
+    /// There is no key to serve with.
+    #[cfg(feature = "tls")]
+    Tls(String),
+}
+
+impl Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network(error) => error.fmt(f),
+            #[cfg(feature = "tls")]
+            Self::Tls(why) => f.write_str(why),
+        }
+    }
+}
+
+impl core::error::Error for Error {}
 
 async fn open<D: BlockDevice + 'static>(disk: Result<D, impl Display>) -> Option<Uploads<D>> {
     let format_blank = match cmdline::get("format") {

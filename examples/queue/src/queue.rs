@@ -13,6 +13,7 @@ use xenlet_http::{
     Error, Exchange, Handler, KernelClock, Method, Precondition, Request, Server, Status,
 };
 use xenlet_kernel::limit::RateLimit;
+use xenlet_net::Peer;
 use xenlet_storage::BlockDevice;
 
 /// Nobody is to keep what changes all the time.
@@ -107,10 +108,14 @@ impl<D: BlockDevice + 'static> Queue<D> {
     }
 
     /// What an authorised request wants, and the store to do it with.
-    fn admit<'p>(&self, request: &Request<'p>) -> Result<(Action<'p>, &Open<D>), Refusal> {
+    fn admit<'p>(
+        &self,
+        request: &Request<'p>,
+        peer: Option<&Peer>,
+    ) -> Result<(Action<'p>, &Open<D>), Refusal> {
         let action = Action::of(request)?;
         if let Some(role) = action.role() {
-            self.tokens.check(request, role)?;
+            self.tokens.check(request, peer, role)?;
         }
         let closed = Refusal::new(
             Status::SERVICE_UNAVAILABLE,
@@ -126,7 +131,7 @@ impl<D: BlockDevice + 'static> Handler for Queue<D> {
         exchange: Exchange<'_, '_, S, KernelClock>,
         server: &Server<KernelClock>,
     ) -> Result<(), Error<S::Error>> {
-        let (action, open) = match self.admit(&exchange.request()) {
+        let (action, open) = match self.admit(&exchange.request(), exchange.peer()) {
             Ok(admitted) => admitted,
             Err(refusal) => return refusal.send(exchange).await,
         };

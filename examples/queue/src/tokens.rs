@@ -1,14 +1,17 @@
-//! Who may do what: a token for each role, sent as `Authorization: Bearer TOKEN` (RFC 6750).
+//! Who may do what: each role has a token, sent as `Authorization: Bearer TOKEN` (RFC 6750); over TLS, who has shown a certificate
+//! with the role's name as its subject's common name has the role too.
 
 use crate::refusal::Refusal;
 use alloc::rc::Rc;
 use core::cell::Cell;
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
+use xenlet_http::access::{TokenError, bearer, is_token};
 use xenlet_http::{Request, Status};
 use xenlet_kernel::cmdline;
 #[cfg(not(xenlet = "unix"))]
 use xenlet_kernel::{run, xenstore};
+use xenlet_net::Peer;
 
 /// What a client may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +25,11 @@ pub(crate) enum Role {
 impl Role {
     const ALL: [Self; 2] = [Self::Uploader, Self::Downloader];
 
-    /// Its word on the command line.
+    fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.word() == name)
+    }
+
+    /// Its word on the command line, and the common name of its certificates.
     fn word(self) -> &'static str {
         match self {
             Self::Uploader => "uploader",
@@ -51,21 +58,23 @@ fn hash(token: &[u8]) -> Hash {
 pub(crate) struct Tokens([Cell<Option<Hash>>; 2]);
 
 impl Tokens {
-    /// The tokens that the operator has given. Those in xenstore are followed when they change.
-    pub(crate) async fn load() -> Rc<Self> {
-        let tokens = Rc::new(Self::default());
+    /// The tokens that the operator has given, beside those that are known. Those in xenstore are followed when they change.
+    pub(crate) async fn load(self) -> Rc<Self> {
+        let tokens = Rc::new(self);
         for role in Role::ALL {
             match cmdline::get(role.word()) {
+                _ if tokens.place(role).get().is_some() => {}
                 Some(token) => tokens.set(role, Some(token)),
                 None => Self::load_stored(&tokens, role).await,
             }
             if tokens.place(role).get().is_none() {
                 log::warn!(
                     target: "queue",
-                    "there is no token for the {0}, whose requests are all refused; set one by {0}=TOKEN on the command \
+                    "there is no token for the {0}, whose requests are all refused{2}; set one by {0}=TOKEN on the command \
                      line, or in the host by: xenstore-write /local/domain/DOMID/{1} TOKEN",
                     role.word(),
-                    role.path()
+                    role.path(),
+                    if cfg!(feature = "tls") { " but with a certificate" } else { "" }
                 );
             }
         }
@@ -106,21 +115,41 @@ impl Tokens {
         let token = token.map(str::trim_ascii);
         let usable = token.filter(|token| is_token(token.as_bytes()));
         if token.is_some() && usable.is_none() {
-            log::error!(
-                target: "queue",
-                "the {}'s token can't be sent by a client: it must be letters, digits and -._~+/ with = at the end",
-                role.word()
-            );
+            let why = TokenError::Characters;
+            log::error!(target: "queue", "the {}'s token: {why}", role.word());
         }
         self.place(role)
             .set(usable.map(|token| hash(token.as_bytes())));
     }
 
-    /// Checks that the request comes from `role`.
+    /// Gives the role that has this name its token.
     ///
     /// # Errors
-    /// 401 without a known token; 403 with the other role's, and if this role has none.
-    pub(crate) fn check(&self, request: &Request<'_>, role: Role) -> Result<(), Refusal> {
+    /// No role has the name, or the token can't be sent.
+    #[cfg(feature = "tls")]
+    pub(crate) fn give(&self, name: &str, token: &[u8]) -> Result<(), TokenError> {
+        let role = Role::named(name).ok_or(TokenError::Unknown)?;
+        if !is_token(token) {
+            return Err(TokenError::Characters);
+        }
+        self.place(role).set(Some(hash(token)));
+        Ok(())
+    }
+
+    /// Checks that the request comes from `role`: from this peer, if it has shown who it is.
+    ///
+    /// # Errors
+    /// 401 without a known token; 403 with the other role's token or certificate, and if this role has no token.
+    pub(crate) fn check(
+        &self,
+        request: &Request<'_>,
+        peer: Option<&Peer>,
+        role: Role,
+    ) -> Result<(), Refusal> {
+        let shown = peer.and_then(|peer| Role::named(&peer.name));
+        if shown == Some(role) {
+            return Ok(());
+        }
         let Some(own) = self.place(role).get() else {
             return Err(Refusal::new(
                 Status::FORBIDDEN,
@@ -141,10 +170,10 @@ impl Tokens {
         });
         if own.ct_eq(&given).into() {
             Ok(())
-        } else if any.into() {
+        } else if shown.is_some() || any.into() {
             Err(Refusal::new(
                 Status::FORBIDDEN,
-                "This token is for another role.",
+                "This token, or certificate, is for another role.",
             ))
         } else {
             Err(Refusal::new(
@@ -156,54 +185,9 @@ impl Tokens {
     }
 }
 
-/// The token of an `Authorization` field.
-fn bearer(value: &[u8]) -> Option<&[u8]> {
-    let (scheme, token) = value.split_at_checked("Bearer ".len())?;
-    scheme
-        .eq_ignore_ascii_case(b"Bearer ")
-        .then(|| token.trim_ascii())
-}
-
-/// Whether it is a `b64token` (RFC 6750 §2.1).
-fn is_token(token: &[u8]) -> bool {
-    let end = token
-        .iter()
-        .rposition(|byte| *byte != b'=')
-        .map_or(0, |last| last + 1);
-    end > 0
-        && token[..end]
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(byte))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_a_token_is() {
-        for good in ["a", "AZaz09-._~+/", "c2VjcmV0Cg=="] {
-            assert!(is_token(good.as_bytes()), "{good}");
-        }
-        for bad in ["", "=", "a b", "a=b", "ü", "a\n", "\"a\""] {
-            assert!(!is_token(bad.as_bytes()), "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn where_a_token_is() {
-        assert_eq!(bearer(b"Bearer abc"), Some(&b"abc"[..]));
-        assert_eq!(bearer(b"bEARER  abc"), Some(&b"abc"[..]));
-        for none in [
-            &b"Bearer"[..],
-            b"Basic abc",
-            b"Bearerabc",
-            b"",
-            "Bearer\u{e9}".as_bytes(),
-        ] {
-            assert_eq!(bearer(none), None);
-        }
-    }
 
     #[test]
     fn an_unusable_token_is_none() {

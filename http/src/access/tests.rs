@@ -207,3 +207,28 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_a_token_is() {
+    for good in ["a", "AZaz09-._~+/", "c2VjcmV0Cg=="] {
+        assert!(is_token(good.as_bytes()), "{good}");
+    }
+    for bad in ["", "=", "a b", "a=b", "ü", "a\n", "\"a\""] {
+        assert!(!is_token(bad.as_bytes()), "{bad:?}");
+    }
+}
+
+#[test]
+fn where_a_token_is() {
+    assert_eq!(bearer(b"Bearer abc"), Some(&b"abc"[..]));
+    assert_eq!(bearer(b"bEARER  abc"), Some(&b"abc"[..]));
+    for none in [
+        &b"Bearer"[..],
+        b"Basic abc",
+        b"Bearerabc",
+        b"",
+        "Bearer\u{e9}".as_bytes(),
+    ] {
+        assert_eq!(bearer(none), None);
+    }
+}

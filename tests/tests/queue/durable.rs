@@ -1,6 +1,6 @@
 //! What a restart, a failing disk and a power cut leave.
 
-use crate::support::{Client, LINE, MIB, json, junk, parse, run, token};
+use crate::support::{Client, LINE, MIB, in_the_clear, json, junk, parse, run, token};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use xenlet_blkfront::hosted::{Dice, Faults, Medium, Nth};
@@ -170,7 +170,7 @@ async fn work(client: Client, model: Model, mut dice: Dice, from: u64) {
 /// Runs three clients on the medium until the power is cut or they are done.
 fn live(medium: &Medium, model: &Model, faults: Faults, from: u64) -> String {
     let config = Config {
-        command_line: LINE.into(),
+        command_line: in_the_clear(LINE),
         ..Config::default()
     };
     let (medium, model) = (medium.clone(), Arc::clone(model));

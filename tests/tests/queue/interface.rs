@@ -1,7 +1,8 @@
 //! What each request is answered with.
 
-use crate::support::{LINE, MIB, json, junk, on_new_disk, run, sha256};
+use crate::support::{LINE, MIB, in_the_clear, json, junk, on_new_disk, run, sha256};
 use xenlet_blkfront::hosted::{Config, Medium, attach};
+use xenlet_tests::config;
 
 #[test]
 fn an_upload_from_begin_to_end() {
@@ -63,14 +64,18 @@ fn over_the_ring() {
             attach(Config::default(), &medium);
             xenlet_queue::run().await
         };
-        xenlet_tests::run(LINE, application, async move |peer| {
-            let client = crate::support::Client(peer);
-            let bytes = junk(round, 1_000_000);
-            let name = format!("round{round}");
-            assert_eq!(client.put(&name, &bytes).await.status, 201);
-            assert!(client.get(&format!("/uploads/{name}")).await.body == bytes);
-            assert!(client.get("/next").await.body == junk(0, 1_000_000));
-        });
+        xenlet_tests::run_with(
+            config(&in_the_clear(LINE), None),
+            application,
+            async move |peer| {
+                let client = crate::support::Client(peer);
+                let bytes = junk(round, 1_000_000);
+                let name = format!("round{round}");
+                assert_eq!(client.put(&name, &bytes).await.status, 201);
+                assert!(client.get(&format!("/uploads/{name}")).await.body == bytes);
+                assert!(client.get("/next").await.body == junk(0, 1_000_000));
+            },
+        );
     }
 }
 
@@ -234,9 +239,13 @@ fn without_a_usable_disk_it_says_so() {
         assert!(console.contains(words), "{console}");
         assert!(medium.bytes() == before, "it was left as it was");
     }
-    let (_, ended) = xenlet_tests::run(LINE, xenlet_queue::run, async |peer| {
-        assert_eq!(crate::support::Client(peer).get("/next").await.status, 503);
-    });
+    let (_, ended) = xenlet_tests::run_with(
+        config(&in_the_clear(LINE), None),
+        xenlet_queue::run,
+        async |peer| {
+            assert_eq!(crate::support::Client(peer).get("/next").await.status, 503);
+        },
+    );
     assert!(
         ended.console.contains("queue: no disk: "),
         "{}",

@@ -1,9 +1,15 @@
 //! Who may do what.
 
 use crate::support::{MIB, on_new_disk, run};
-use xenlet_blkfront::hosted::Medium;
+use embedded_io_async::{Read, Write};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use std::fmt::Debug;
+use xenlet_blkfront::hosted::{Faults, Medium};
 use xenlet_kernel::hosted::store;
-use xenlet_kernel::time::{Duration, sleep};
+use xenlet_kernel::time::{self, Duration, sleep};
+use xenlet_net::hosted::Peer;
+use xenlet_tests::config;
+use xenlet_tls::{Identities, Roots, TlsConnector};
 
 /// Every kind of request, and whose it is.
 const REQUESTS: [(&str, &str, &str); 6] = [
@@ -121,4 +127,86 @@ fn tokens_in_xenstore_are_followed() {
         !console.contains("s3cret-one") && !console.contains("no good"),
         "{console}"
     );
+}
+
+/// Who has issued a certificate, and a key and a certificate for `name` by it, in PEM.
+fn issue(name: &str) -> (String, String) {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    let key = KeyPair::generate().unwrap();
+    let ca = params.self_signed(&key).unwrap().pem();
+    let issuer = Issuer::new(params, key);
+    let mut params = CertificateParams::new(vec!["guest.test".into()]).unwrap();
+    params.distinguished_name.push(DnType::CommonName, name);
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.signed_by(&key, &issuer).unwrap().pem();
+    (ca, key.serialize_pem() + &certificate)
+}
+
+#[test]
+fn who_shows_a_certificate_of_a_role_needs_no_token() {
+    const TOKEN: &str = "Authorization: Bearer down\r\n";
+    let (servers, server) = issue("server");
+    let (uploaders, uploader) = issue("uploader");
+    let (downloaders, downloader) = issue("downloader");
+    let (others, other) = issue("somebody");
+    let (_, stranger) = issue("uploader");
+    let module =
+        format!("{server}token downloader: down\nclients:\n{uploaders}{downloaders}{others}");
+    let medium = Medium::new(8 * MIB);
+    let application = async move || {
+        let disk = medium.disk(Faults::default());
+        xenlet_queue::serve(Ok::<_, String>(disk)).await
+    };
+    let client = async move |peer: Peer| {
+        let roots = Roots::from_pem(servers.as_bytes()).unwrap();
+        let ask = async |shown: Option<&String>, request: &str| {
+            let mut connector = TlsConnector::new(&roots, &[], false).unwrap();
+            if let Some(text) = shown {
+                let own = Identities::from_pem(text.as_bytes(), time::wall().unwrap()).unwrap();
+                connector = connector.with_identity(&own);
+            }
+            let stream = peer.connect(443).await.unwrap();
+            let mut stream = connector.connect("guest.test", stream).await.unwrap();
+            let head = format!("{request}Host: guest.test\r\nContent-Length: 0\r\n\r\n");
+            // Who is not wanted hears it when the handshake is over for him.
+            match stream.write_all(head.as_bytes()).await {
+                Ok(()) => {}
+                Err(_) => return 0,
+            }
+            match stream.read(&mut [0; 9]).await {
+                Ok(9) => answer_status(&mut stream).await,
+                _ => 0,
+            }
+        };
+        for (shown, lines, put, get) in [
+            (Some(&uploader), "", 201, 403),
+            (Some(&downloader), "", 403, 200),
+            (Some(&other), "", 403, 401),
+            (None, "", 403, 401),
+            (Some(&stranger), "", 0, 0),
+            // The token is the downloader's, whoever sends it.
+            (Some(&uploader), TOKEN, 409, 200),
+            (Some(&other), TOKEN, 403, 200),
+        ] {
+            let status = ask(shown, &format!("PUT /uploads/a HTTP/1.1\r\n{lines}")).await;
+            assert_eq!(status, put, "{lines}");
+            let status = ask(shown, &format!("GET /uploads HTTP/1.1\r\n{lines}")).await;
+            assert_eq!(status, get, "{lines}");
+        }
+    };
+    let config = config("format=ifblank", Some(module));
+    let ((), ended) = xenlet_tests::run_with(config, application, client);
+    assert!(
+        ended.console.contains("serving the queue on port 443"),
+        "{}",
+        ended.console
+    );
+}
+
+/// The number in a status line, behind `HTTP/1.1 `.
+async fn answer_status(stream: &mut impl Read<Error: Debug>) -> u16 {
+    let mut digits = [0; 3];
+    stream.read_exact(&mut digits).await.unwrap();
+    str::from_utf8(&digits).unwrap().parse().unwrap()
 }

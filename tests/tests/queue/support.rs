@@ -5,12 +5,17 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use xenlet_blkfront::hosted::{Dice, Faults, Medium};
 use xenlet_net::hosted::{Peer, PeerStream};
-use xenlet_tests::Answer;
+use xenlet_tests::{Answer, config};
 
 pub(crate) const MIB: u64 = 1 << 20;
 
 /// The command line that the tests' clients know the tokens of.
 pub(crate) const LINE: &str = "uploader=up downloader=down format=ifblank";
+
+/// The command line of a guest that speaks no TLS, which it is built with.
+pub(crate) fn in_the_clear(line: &str) -> String {
+    format!("{line} tls=off")
+}
 
 /// Runs the queue on `medium`, with `line` as its command line and `client` beside it. Gives what the client returned
 /// and the console.
@@ -24,8 +29,9 @@ pub(crate) fn run<T: Send + 'static>(
         let disk = medium.disk(Faults::default());
         xenlet_queue::serve(Ok::<_, String>(disk)).await
     };
+    let client = async |peer| client(Client(peer)).await;
     let (value, ended) =
-        xenlet_tests::run(line, application, async |peer| client(Client(peer)).await);
+        xenlet_tests::run_with(config(&in_the_clear(line), None), application, client);
     (value, ended.console)
 }
 

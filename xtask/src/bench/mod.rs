@@ -36,7 +36,7 @@ use self::linux::Linux;
 use self::report::Measured;
 use self::rows::{PAGE_16, What};
 use self::sample::Sample;
-use crate::image::{self, Image, With};
+use crate::image::{self, Image, Key, With};
 use crate::interrupt;
 use crate::project::{self, Target};
 use crate::rig::Options;
@@ -88,7 +88,7 @@ impl Builds {
         let tls = || {
             let site = site::write()?;
             let with = With {
-                tls: true,
+                tls: Some(Key::Module),
                 ..With::site(&site)
             };
             // Kept where the httpd without TLS does not replace it.

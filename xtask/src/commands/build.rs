@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use crate::image::{self, With};
+use crate::image::{self, Key, With};
 use crate::project::Target;
 
 /// `cargo xtask build …`
@@ -15,6 +15,7 @@ use crate::project::Target;
   cargo xtask build --site ~/my-site     a folder of files becomes a web server
   cargo xtask build --site site.img      one that serves what is on a disk (cargo xtask disk from-folder)
   cargo xtask build --tls                one that serves by HTTPS, with the key and certificates in tls.pem
+  cargo xtask build --tls=disk           the same with a key on a disk, key.img
   cargo xtask build --target unix        the same program on this machine's sockets")]
 pub(crate) struct Arguments {
     /// What to build for
@@ -26,9 +27,9 @@ pub(crate) struct Arguments {
     /// The folder the application serves, instead of its own site/, or the image of a disk with one
     #[arg(long, value_name = "DIR|IMAGE")]
     site: Option<PathBuf>,
-    /// Serve by HTTPS, with the key that is the guest's boot module
-    #[arg(long)]
-    tls: bool,
+    /// Serve by HTTPS, with a key that is there
+    #[arg(long, value_enum, value_name = "WHERE", num_args = 0..=1, require_equals = true, default_missing_value = "module")]
+    tls: Option<Key>,
 }
 
 /// # Errors

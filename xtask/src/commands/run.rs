@@ -14,7 +14,7 @@ use clap::Args;
 
 use super::symbolize::symbolize;
 use crate::ca;
-use crate::image::{self, Image, Site, With};
+use crate::image::{self, Image, Key, Site, With};
 use crate::interrupt;
 use crate::project::Target;
 use crate::rig::Options;
@@ -87,7 +87,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     let with = With {
         site: arguments.site.as_deref(),
-        tls: arguments.tls.is_some(),
+        tls: arguments.tls.as_ref().map(|_| Key::Module),
     };
     let image = image::build(&arguments.app, arguments.target, with)?;
     if arguments.target != Target::Xen {

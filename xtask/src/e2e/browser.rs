@@ -7,7 +7,7 @@ use super::devtools::Browser;
 
 /// The home page has its title, heading, style and pictures.
 pub(super) fn home_page(context: &mut Context<'_>) -> Result<()> {
-    let mut browser = Browser::start(&Context::keep("chromium")?)?;
+    let mut browser = Browser::start(&Context::keep("chromium")?, None)?;
     browser.load(&context.shared()?.client.url("/"))?;
     browser.screenshot(&Context::keep("home.png")?)?;
     browser.ensure("a title", "document.title.toLowerCase().includes('xenlet')")?;
@@ -34,7 +34,7 @@ const LINKS: &str = "Promise.all([...document.links].filter(l => l.origin === lo
 
 /// The status page shows live numbers: they change while one looks.
 pub(super) fn status_page(context: &mut Context<'_>) -> Result<()> {
-    let mut browser = Browser::start(&Context::keep("chromium")?)?;
+    let mut browser = Browser::start(&Context::keep("chromium")?, None)?;
     browser.load(&context.shared()?.client.url("/status"))?;
     browser.ensure("a heading", "document.querySelector('h1') !== null")?;
     let text = "document.body.innerText";

@@ -42,6 +42,8 @@ pub(super) struct Others {
     /// httpd with TLS.
     pub(super) tls: Image,
     pub(super) queue: Image,
+    /// The queue with TLS.
+    pub(super) queue_tls: Image,
 }
 
 /// A guest that answers on its port 80.
@@ -114,6 +116,11 @@ impl<'x> Context<'x> {
     /// A guest for this test alone that runs the queue.
     pub(super) fn queue(&mut self, number: u32, settings: Settings) -> Result<Guest> {
         self.create(&self.others.queue.clone(), named(number, settings))
+    }
+
+    /// The same, by HTTPS.
+    pub(super) fn queue_of_tls(&mut self, number: u32, settings: Settings) -> Result<Guest> {
+        self.create(&self.others.queue_tls.clone(), named(number, settings))
     }
 
     /// The words of a command line that give a guest its address at once, where DHCP would only take time.

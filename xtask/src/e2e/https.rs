@@ -1,4 +1,8 @@
-//! httpd by HTTPS, looked at by clients that are not ours: curl, OpenSSL and Python.
+//! httpd by HTTPS, looked at by clients that are not ours: curl, OpenSSL, Python and Chromium.
+
+pub(super) mod handshakes;
+pub(super) mod roles;
+pub(super) mod secrets;
 
 use std::fs;
 use std::io::Write;
@@ -10,9 +14,10 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use super::APP;
 use super::context::{BOOT, Context, END};
-use crate::image::{self, Image, With};
+use super::devtools::Browser;
+use crate::image::{self, Image, Key, With};
 use crate::project::Target;
-use crate::xen::Settings;
+use crate::xen::{Guest, Settings};
 use crate::{ca, sh};
 
 /// The name that certificates here are for.
@@ -21,7 +26,7 @@ const NAME: &str = "localhost";
 /// Builds httpd with TLS; kept where the httpd of the other tests does not replace it.
 pub(super) fn build() -> Result<Image> {
     let with = With {
-        tls: true,
+        tls: Some(Key::Module),
         ..With::default()
     };
     let built = image::build(APP, Target::Xen, with)?;
@@ -30,6 +35,7 @@ pub(super) fn build() -> Result<Image> {
 
 /// A guest that serves by HTTPS, and what its clients need.
 struct Site {
+    guest: Guest,
     /// What leads to its port 443.
     at: SocketAddr,
     /// What leads to its port 80.
@@ -41,6 +47,17 @@ struct Site {
 impl Site {
     fn boot(context: &mut Context<'_>, words: &str, memory: Option<u64>) -> Result<Self> {
         let (ca, key) = files(&[NAME])?;
+        Self::boot_with(context, words, memory, ca, key)
+    }
+
+    /// With this CA and this key.
+    fn boot_with(
+        context: &mut Context<'_>,
+        words: &str,
+        memory: Option<u64>,
+        ca: PathBuf,
+        key: PathBuf,
+    ) -> Result<Self> {
         let settings = Settings {
             key: Some(key),
             memory,
@@ -50,6 +67,7 @@ impl Site {
         let guest = context.guest_of_tls(3, settings)?;
         let address = guest.address(BOOT)?;
         let site = Self {
+            guest,
             at: context.way(address, 443)?,
             plain: context.way(address, 80)?,
             ca,
@@ -188,6 +206,31 @@ pub(super) fn other_clients(context: &mut Context<'_>) -> Result<()> {
     Ok(())
 }
 
+/// The home page with its pictures, in a browser that was told to trust this CA's key and no other.
+pub(super) fn browser(context: &mut Context<'_>) -> Result<()> {
+    let site = Site::boot(context, "hsts=31536000", None)?;
+    let hash = "openssl x509 -pubkey -noout -in \"$0\" | openssl pkey -pubin -outform der | openssl dgst -sha256 -binary | openssl base64";
+    let hash = sh::output(Command::new("sh").args(["-c", hash]).arg(&site.ca))?;
+    let mut browser = Browser::start(&Context::keep("chromium")?, Some(hash.trim()))?;
+    browser.load(&format!("https://{NAME}:{}/", site.at.port()))?;
+    browser.screenshot(&Context::keep("https.png")?)?;
+    browser.ensure(
+        "a context that is secure",
+        "isSecureContext && location.protocol === 'https:'",
+    )?;
+    browser.ensure(
+        "pictures, all loaded",
+        "(i => i.length > 0 && i.every(p => p.complete && p.naturalWidth > 0))([...document.images])",
+    )?;
+    let mut stranger = Browser::start(&Context::keep("chromium-2")?, None)?;
+    let refused = stranger.load(&format!("https://{NAME}:{}/", site.at.port()));
+    ensure!(
+        refused.is_err_and(|why| why.to_string().contains("CERT_AUTHORITY_INVALID")),
+        "a browser that knows nothing of this CA is content"
+    );
+    Ok(())
+}
+
 /// A key that can't be used ends the guest with a line that says why, and nothing is served in the clear.
 pub(super) fn bad_keys(context: &mut Context<'_>) -> Result<()> {
     let (_, good) = files(&[NAME])?;
@@ -226,19 +269,6 @@ pub(super) fn bad_keys(context: &mut Context<'_>) -> Result<()> {
             "it served all the same:\n{console}"
         );
         context.clean(false);
-    }
-    Ok(())
-}
-
-/// Five hundred clients have a connection to a guest of 32 MiB at the same time, and all are served.
-pub(super) fn crowd(context: &mut Context<'_>) -> Result<()> {
-    let site = Site::boot(context, "", Some(32))?;
-    for round in ["first", "second"] {
-        let said = site.python("print(crowd(500))")?;
-        ensure!(
-            said.trim() == "500",
-            "{said} of 500 were served in the {round} crowd"
-        );
     }
     Ok(())
 }

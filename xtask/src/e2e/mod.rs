@@ -69,14 +69,19 @@ const TESTS: &[Test] = &[
     ("https-pages", https::pages),
     ("https-other-clients", https::other_clients),
     ("https-bad-keys", https::bad_keys),
-    ("https-crowd-in-32", https::crowd),
+    ("https-browser", https::browser),
+    ("https-bad-handshakes", https::handshakes::bad),
+    ("https-new-keys-under-load", https::handshakes::new_keys),
+    ("https-crowd-in-32", https::handshakes::crowd),
     ("https-memory-8", https::little_memory),
+    ("https-dump-core", https::secrets::dump_core),
     ("queue-other-disks-are-refused", queue::refused),
     ("queue-round-trip", queue::round_trip),
     ("queue-4096-byte-sectors", queue::large_sectors),
     ("queue-read-only-disk", queue::read_only),
     ("queue-full-disk", queue::full),
     ("queue-512-mib-in-32", queue::much_larger_than_memory),
+    ("queue-by-certificates", https::roles::certificates),
     ("queue-save-restore", suspend::queue),
     ("queue-destroyed-twenty-times", destroyed::twenty_times),
 ];
@@ -123,6 +128,7 @@ pub(crate) fn run(on: On, options: Options, filter: &[String], soak: bool) -> Re
     let others = Others {
         disk: disk::build()?,
         tls: https::build()?,
+        queue_tls: https::roles::build()?,
         queue: image::build(QUEUE, Target::Xen, With::default())?,
     };
     let image = image::build(APP, Target::Xen, With::default())?;

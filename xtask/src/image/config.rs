@@ -2,27 +2,38 @@
 
 use std::path::Path;
 
+use super::{Image, Key};
+
 /// What is said of the boot module of a guest that speaks TLS.
-const TLS: &str = r#"# The key and the certificates for HTTPS, in PEM: the server's private key, its certificate and that certificate's issuers',
+const MODULE: &str = r#"# The key and the certificates for HTTPS, in PEM: the server's private key, its certificate and that certificate's issuers',
 # in one file, found from the folder in which xl is started. They are in no image; the guest wipes what it was given.
 ramdisk = "tls.pem"
 
 "#;
 
-/// The configuration of an application's guest, which serves the site on the disk `site` if there is one; every word is
-/// explained where it stands. With `tls`, the guest has a key.
-pub(crate) fn text(name: &str, site: Option<&Path>, tls: bool) -> String {
-    let tls = if tls { TLS } else { "" };
-    let (disk, extra) = match site {
-        Some(image) => (
-            format!(
-                "'format=raw,vdev=xvda,access=ro,target={}' ",
-                image.display()
-            ),
-            "site=xvda",
-        ),
-        None => (String::new(), ""),
+/// What a guest sees the disk with its key as.
+const KEY: &str = "xvdk";
+
+/// The configuration of an image's guest, which serves the site on the disk `site` if there is one; every word is
+/// explained where it stands.
+pub(crate) fn text(image: &Image, site: Option<&Path>, key: Option<Key>) -> String {
+    let name = &image.name;
+    let module = match key {
+        Some(Key::Module) => MODULE,
+        _ => "",
     };
+    let key = (key == Some(Key::Disk)).then(|| image.folder.join("key.img"));
+    let disks = [(site, "xvda", "site"), (key.as_deref(), KEY, "tls")];
+    let (mut disk, mut words) = (String::new(), Vec::new());
+    for (file, vdev, word) in disks {
+        let Some(file) = file else { continue };
+        disk += &format!(
+            "'format=raw,vdev={vdev},access=ro,target={}', ",
+            file.display()
+        );
+        words.push(format!("{word}={vdev}"));
+    }
+    let extra = words.join(" ");
     format!(
         r#"# {name} as a Xen guest. In this folder, on any Xen host: xl create unikernel.cfg
 # A setting can be overridden where it is used: xl create unikernel.cfg 'memory=64' 'name="{name}-2"'
@@ -37,7 +48,7 @@ type = "pv"
 # where that matters, write the whole path here, or: xl create unikernel.cfg "kernel='$PWD/unikernel.gz'"
 kernel = "unikernel.gz"
 
-{tls}# MiB of memory. An image without a large site works in 3; more memory is more connections and larger buffers, and
+{module}# MiB of memory. An image without a large site works in 3; more memory is more connections and larger buffers, and
 # costs no time at boot.
 memory = 32
 
@@ -56,7 +67,7 @@ disk = [ {disk}]
 # The guest's command line. Empty: the address comes by DHCP. A static one:
 # extra = "ip=192.0.2.10/24 gw=192.0.2.1 dns=192.0.2.1"
 # and log=debug makes the console talkative. A server of files that was built for a disk serves what is on it with
-# site=xvda, and keeps as much of it in memory as cache=4M says.
+# site=xvda, and keeps as much of it in memory as cache=4M says; tls=xvdk is the disk with its key.
 extra = "{extra}"
 
 # What becomes of the guest when it ends: on `xl shutdown`, on `xl reboot`, and when it crashes. A crash report
@@ -72,10 +83,15 @@ on_crash = "destroy"
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::project::Target;
+
+    fn demo(site: Option<&Path>, key: Option<Key>) -> String {
+        text(&Image::of("demo", Target::Xen), site, key)
+    }
 
     #[test]
     fn it_holds_what_xl_needs() {
-        let text = text("demo", None, false);
+        let text = demo(None, None);
         for line in [
             "name = \"demo\"",
             "kernel = \"unikernel.gz\"",
@@ -87,26 +103,34 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_a_boot_module() {
-        assert!(text("demo", None, true).contains("\nramdisk = \"tls.pem\"\n"));
-        assert!(!text("demo", None, false).contains("ramdisk"));
+    fn a_key_is_a_boot_module_or_on_a_disk() {
+        assert!(demo(None, Some(Key::Module)).contains("\nramdisk = \"tls.pem\"\n"));
+        assert!(!demo(None, Some(Key::Disk)).contains("ramdisk"));
     }
 
     #[test]
-    fn a_site_on_a_disk_is_attached_and_named() {
-        let text = text("demo", Some(Path::new("/srv/site.img")), false);
-        for line in [
-            "disk = [ 'format=raw,vdev=xvda,access=ro,target=/srv/site.img' ]",
-            "extra = \"site=xvda\"",
-        ] {
-            assert!(text.lines().any(|found| found == line), "{line}");
-        }
+    fn disks_are_attached_and_named() {
+        let text = demo(Some(Path::new("/srv/site.img")), Some(Key::Disk));
+        let disks = text
+            .lines()
+            .find(|line| line.starts_with("disk = "))
+            .unwrap();
+        assert!(
+            disks.starts_with("disk = [ 'format=raw,vdev=xvda,access=ro,target=/srv/site.img', ")
+                && disks.ends_with("/demo/key.img', ]")
+                && disks.contains("vdev=xvdk,access=ro,"),
+            "{disks}"
+        );
+        assert!(
+            text.lines()
+                .any(|line| line == "extra = \"site=xvda tls=xvdk\"")
+        );
     }
 
     #[test]
     fn every_setting_has_a_comment_above_it_or_shares_one() {
         let mut explained = false;
-        for line in text("demo", None, false).lines() {
+        for line in demo(None, None).lines() {
             match line {
                 "" => explained = false,
                 line if line.starts_with('#') => explained = true,

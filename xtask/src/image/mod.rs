@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
 use zopfli::{Format, Options};
 
 pub(crate) use self::elf::{build_id, check};
@@ -94,8 +95,17 @@ pub(crate) struct With<'w> {
     /// For applications that serve one: a folder is embedded, by their build script, which finds it in `XENLET_SITE`; for
     /// the image of a disk they are built with the feature `disk`.
     pub(crate) site: Option<&'w Path>,
-    /// The feature `tls`.
-    pub(crate) tls: bool,
+    /// The feature `tls`, and where the guest's key is.
+    pub(crate) tls: Option<Key>,
+}
+
+/// Where the key of a guest that speaks TLS is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Key {
+    /// The guest's boot module, tls.pem
+    Module,
+    /// A disk of its own, key.img
+    Disk,
 }
 
 impl<'w> With<'w> {
@@ -122,28 +132,26 @@ pub(crate) fn build(name: &str, target: Target, with: With<'_>) -> Result<Image>
         "build"
     };
     cargo.args([verb, "--package", &app.package, "--bin", &app.program]);
+    let mut features: Vec<&str> = with.tls.map(|_| "tls").into_iter().collect();
     let mut disk = None;
-    if with.tls {
-        cargo.args(["--features", "tls"]);
-    }
     match with.site.map(Site::find).transpose()? {
         Some(Site::Folder(folder)) => {
             cargo.env("XENLET_SITE", folder);
         }
         Some(Site::Image(image)) => {
-            cargo.args(["--features", "disk"]);
             disk = Some(image);
         }
         None => {}
     }
+    // An application without this feature always knows disks.
+    let needs_disks = disk.is_some() || with.tls == Some(Key::Disk);
+    if needs_disks && app.features.iter().any(|feature| feature == "disk") {
+        features.push("disk");
+    }
+    cargo.args(["--features", &features.join(",")]);
     let built = configure(&mut cargo, target).join(&app.program);
     // By features too: a program that is as it was is not linked again.
-    let features = [with.tls.then_some("tls"), disk.as_ref().map(|_| "disk")];
-    let map = built.with_file_name(format!(
-        "{}-{}.map",
-        app.program,
-        features.into_iter().flatten().collect::<String>()
-    ));
+    let map = built.with_file_name(format!("{}-{}.map", app.program, features.concat()));
     if target == Target::Xen {
         cargo.args(["--", "-C", &format!("link-arg=-Wl,-Map={}", map.display())]);
     }
@@ -171,7 +179,7 @@ pub(crate) fn build(name: &str, target: Target, with: With<'_>) -> Result<Image>
     pack(&image)?;
     fs::write(
         image.config(),
-        config::text(name, disk.as_deref(), with.tls),
+        config::text(&image, disk.as_deref(), with.tls),
     )?;
     phase.done();
     Ok(image)

@@ -13,9 +13,15 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("xenlet-netfront", &["xenlet-kernel"]),
     ("xenlet-blkfront", &["xenlet-kernel"]),
     ("xenlet-net", &["xenlet-netfront", "xenlet-kernel"]),
-    ("xenlet-http", &["xenlet-net", "xenlet-kernel"]),
     ("xenlet-storage", &["xenlet-blkfront", "xenlet-kernel"]),
-    ("xenlet-tls", &["xenlet-net", "xenlet-kernel"]),
+    (
+        "xenlet-tls",
+        &["xenlet-net", "xenlet-storage", "xenlet-kernel"],
+    ),
+    (
+        "xenlet-http",
+        &["xenlet-tls", "xenlet-net", "xenlet-kernel"],
+    ),
 ];
 
 /// What applications may use: not the drivers, which are `net`'s. An appliance made of another builds on its library.

@@ -1,66 +1,63 @@
-//! What is in the boot module: PEM, and lines between its sections.
-//!
-//! ```text
-//! -----BEGIN PRIVATE KEY----- …     the server's key, and its certificate with those of its issuers
-//! -----BEGIN CERTIFICATE----- …
-//! token operator: 2f8c…             what somebody sends as `Authorization: Bearer 2f8c…`
-//! clients:                          from here on: CAs whose clients are asked for a certificate
-//! -----BEGIN CERTIFICATE----- …
-//! ```
-//!
-//! Tokens are here, and not on the command line, which every domain of the host may read; their hashes are all that is kept.
+//! What is in the file.
 
-use super::RULES;
+use crate::{Identities, Roots};
 use alloc::format;
 use alloc::string::{String, ToString};
+use core::fmt;
 use core::time::Duration;
-use xenlet_http::access::Access;
-use xenlet_tls::{Identities, Roots};
 
-/// What to show, and whose clients' certificates to take; tokens go to `access`.
+/// What to show, and whose clients' certificates to take; `token` takes the tokens, by name.
 ///
 /// # Errors
-/// One line, to follow what was read.
-pub(super) fn read(
+/// One line, to follow where the file is.
+pub(super) fn read<const CLIENTS: bool, E: fmt::Display>(
     text: &[u8],
     now: Duration,
-    access: &mut Access,
+    token: impl FnMut(&str, &[u8]) -> Result<(), E>,
 ) -> Result<(Identities, Option<Roots>), String> {
-    let (own, clients) = split(text);
-    let identities = Identities::from_pem(own, now).map_err(|why| why.to_string())?;
-    let clients = match clients {
-        // What reads and verifies certificates of clients is not part of an image whose rules ask for none.
-        Some(clients) if const { RULES.ask_for_certificates() } => {
+    let identities = own(text, now)?;
+    let clients = match split(text).1 {
+        Some(clients) if CLIENTS => {
             let read = Roots::from_pem(clients);
             Some(read.map_err(|why| format!("what follows the line `clients:`: {why}"))?)
         }
         Some(_) => {
             return Err(String::from(
-                "there are CAs for clients in it (`clients:`), and no access rule of this image asks for a certificate",
+                "there are CAs for clients in it (`clients:`), and this image has no use for their certificates",
             ));
         }
         None => None,
     };
-    tokens(text, access)?;
+    tokens(text, token)?;
     Ok((identities, clients))
 }
 
-/// The tokens alone, for `access`.
+/// What to show alone.
 ///
 /// # Errors
-/// One line, to follow what was read.
-pub(super) fn tokens(text: &[u8], access: &mut Access) -> Result<(), String> {
+/// As [`read`].
+pub(super) fn own(text: &[u8], now: Duration) -> Result<Identities, String> {
+    Identities::from_pem(split(text).0, now).map_err(|why| why.to_string())
+}
+
+/// The tokens alone.
+///
+/// # Errors
+/// One line, to follow where the file is.
+pub(super) fn tokens<E: fmt::Display>(
+    text: &[u8],
+    mut token: impl FnMut(&str, &[u8]) -> Result<(), E>,
+) -> Result<(), String> {
     for (number, line) in (1..).zip(lines(text)) {
         let Some(rest) = line.strip_prefix(b"token ") else {
             continue;
         };
         let colon = rest.iter().position(|byte| *byte == b':');
         let pair = colon.and_then(|at| Some((str::from_utf8(&rest[..at]).ok()?, &rest[at + 1..])));
-        let Some((name, token)) = pair else {
+        let Some((name, value)) = pair else {
             return Err(format!("line {number}: a token is `token NAME: TOKEN`"));
         };
-        access
-            .add_token(name.trim_ascii(), token.trim_ascii())
+        token(name.trim_ascii(), value.trim_ascii())
             .map_err(|why| format!("line {number}: the token {name:?}: {why}"))?;
     }
     Ok(())
