@@ -206,11 +206,15 @@ pub(super) fn other_clients(context: &mut Context<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The home page with its pictures, in a browser that was told to trust this CA's key and no other.
+/// The home page with its pictures, in a browser that was told to trust this server's key and no other.
 pub(super) fn browser(context: &mut Context<'_>) -> Result<()> {
     let site = Site::boot(context, "hsts=31536000", None)?;
     let hash = "openssl x509 -pubkey -noout -in \"$0\" | openssl pkey -pubin -outform der | openssl dgst -sha256 -binary | openssl base64";
-    let hash = sh::output(Command::new("sh").args(["-c", hash]).arg(&site.ca))?;
+    let hash = sh::output(
+        Command::new("sh")
+            .args(["-c", hash])
+            .arg(Context::keep("tls.pem")?),
+    )?;
     let mut browser = Browser::start(&Context::keep("chromium")?, Some(hash.trim()))?;
     browser.load(&format!("https://{NAME}:{}/", site.at.port()))?;
     browser.screenshot(&Context::keep("https.png")?)?;
@@ -226,7 +230,7 @@ pub(super) fn browser(context: &mut Context<'_>) -> Result<()> {
     let refused = stranger.load(&format!("https://{NAME}:{}/", site.at.port()));
     ensure!(
         refused.is_err_and(|why| why.to_string().contains("CERT_AUTHORITY_INVALID")),
-        "a browser that knows nothing of this CA is content"
+        "a browser that knows nothing of this server is content"
     );
     Ok(())
 }

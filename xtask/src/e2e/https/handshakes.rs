@@ -164,7 +164,7 @@ pub(in crate::e2e) fn new_keys(context: &mut Context<'_>) -> Result<()> {
             thread::sleep(Duration::from_millis(20));
         }
         let script = format!(
-            "xenstore-write /local/domain/{domain}/data/tls \"$(cat <<'END'\n{key}END\n)\""
+            "xenstore-write -- /local/domain/{domain}/data/tls \"$(cat <<'END'\n{key}END\n)\""
         );
         context.xen.dom0().run(&script).map(drop)
     };
