@@ -177,7 +177,12 @@ impl Inner {
                     resting.end(Error::AddressLost);
                     self.table.unmap(id);
                 }
-                _ => self.table.enqueue(id),
+                _ => {
+                    if let Some(connection) = self.table.get_mut(id) {
+                        connection.say_again();
+                    }
+                    self.table.enqueue(id);
+                }
             }
         }
         self.shared.changed();

@@ -4,6 +4,7 @@ use super::backlog::Backlog;
 use super::buffers::{Buffers, Counted, Sizes};
 use super::packet::{self, Flow, Options, Segment, is_after};
 use super::rest::Resting;
+use super::timewait::Remains;
 use crate::Error;
 use alloc::collections::TryReserveError;
 use alloc::rc::Rc;
@@ -16,6 +17,9 @@ use xenlet_kernel::memory;
 /// How long a peer that has not taken what we sent may be silent before the connection is given up. TCP itself never
 /// gives up; Linux takes 15 minutes by default, which is long for a small guest's memory.
 pub(crate) const DEAD_PEER: Duration = Duration::from_secs(120);
+
+/// No connection is asked after in this time by an application.
+const NEVER: Duration = Duration::from_secs(365 * 86_400);
 
 /// How long a connection may take to be made, from either side.
 pub(crate) const HANDSHAKE: Duration = Duration::from_secs(20);
@@ -90,6 +94,10 @@ pub(crate) struct Connection {
     pub(crate) used: bool,
     /// Where its acknowledgement is that waits for the end of this turn.
     pub(crate) held: Option<u16>,
+    /// Whether what it said last may be lost with the vif that it was said to.
+    unheard: bool,
+    /// The window that was told last, as it was told.
+    window: u16,
 }
 
 impl Connection {
@@ -114,7 +122,42 @@ impl Connection {
             numbers: Numbers::default(),
             used: true,
             held: None,
+            unheard: false,
+            window: 0,
         }
+    }
+
+    /// What it said last may be lost, and what is said only once, that there is room again, nobody else says. So it asks whether the peer
+    /// is there, as it would to keep itself alive (RFC 9293 §3.8.4), and says that again to the answer.
+    pub(crate) fn say_again(&mut self) {
+        if self.told && self.socket().state() == State::Established {
+            self.unheard = true;
+            if self.socket().keep_alive().is_none() {
+                self.socket_mut().set_keep_alive(Some(NEVER));
+            }
+        }
+    }
+
+    /// Notes that it sent something, which asks as well.
+    pub(crate) fn asked(&mut self) {
+        if self.unheard && self.socket().keep_alive() == Some(NEVER) {
+            self.socket_mut().set_keep_alive(None);
+        }
+    }
+
+    /// What it said last, to say it again, if the peer may not have heard it; once.
+    pub(super) fn take_unheard(&mut self) -> Option<(Remains, u16)> {
+        let window = self.window;
+        core::mem::take(&mut self.unheard)
+            .then(|| Some((self.remains()?, window)))
+            .flatten()
+    }
+
+    /// The numbers that it said last.
+    pub(super) fn remains(&self) -> Option<Remains> {
+        let (seq, ack) = self.last_said()?;
+        let flow = self.flow;
+        Some(Remains { flow, seq, ack })
     }
 
     /// Ends it, and leaves its socket to another.
@@ -241,6 +284,7 @@ impl Connection {
     /// connection on which nothing is lost has no use for one.
     pub(crate) fn note_sent(&mut self, segment: &Segment) -> bool {
         self.told |= !segment.syn;
+        self.window = segment.window;
         let numbered = u32::from(segment.syn) + u32::from(segment.fin);
         let (highest, _) = self.sent.unwrap_or((segment.seq, 0));
         // A single byte may be a keep-alive or a probe of a closed window, which are sent again without a loss.

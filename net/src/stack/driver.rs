@@ -41,8 +41,8 @@ pub(crate) async fn drive(stack: Rc<Stack>) {
                     pause = FIRST_PAUSE;
                     continue;
                 }
-                // One that comes and goes is left alone for longer each time, too.
-                if since.elapsed() > LAST_PAUSE {
+                // One that goes sooner than it came is left alone for longer each time, too.
+                if since.elapsed() > pause {
                     pause = FIRST_PAUSE;
                 }
             }

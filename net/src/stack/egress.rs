@@ -2,7 +2,6 @@
 
 use super::connection::{Phase, patience};
 use super::device::Outgoing;
-use super::timewait::Remains;
 use super::{Id, Inner, now};
 use crate::Error;
 use smoltcp::phy::Device;
@@ -81,10 +80,11 @@ impl Inner {
             out.segment = None;
             out.highest = connection.last_said().map(|(highest, _)| highest);
             interface.poll_egress(now, out, connection.set_mut());
-            if let Some(segment) = &out.segment
-                && connection.note_sent(segment)
-            {
-                self.stats.retransmissions += 1;
+            if let Some(segment) = &out.segment {
+                connection.asked();
+                if connection.note_sent(segment) {
+                    self.stats.retransmissions += 1;
+                }
             }
             match interface.poll_at(now, connection.set_mut()) {
                 Some(at) if at <= now && out.count > count => {}
@@ -119,12 +119,7 @@ impl Inner {
         {
             return;
         }
-        if let Some((seq, ack)) = connection.last_said() {
-            let remains = Remains {
-                flow: connection.flow,
-                seq,
-                ack,
-            };
+        if let Some(remains) = connection.remains() {
             self.table.remove(id);
             self.waits.add(remains, now());
         }

@@ -53,7 +53,7 @@ impl Inner {
                     && !segment.rst
                     && let Some(to) = packet::source(frame)
                 {
-                    remains.acknowledge(self.mac, to, out);
+                    remains.acknowledge(self.mac, to, 0, out);
                 }
                 return;
             }
@@ -120,6 +120,11 @@ impl Inner {
         let before = connection.socket().state();
         connection.note_received(segment);
         out.highest = connection.last_said().map(|(highest, _)| highest);
+        if let Some((said, window)) = connection.take_unheard()
+            && let Some(to) = packet::source(frame)
+        {
+            said.acknowledge(self.mac, to, window, out);
+        }
         let mut device = Incoming::new(frame, out);
         interface.poll_ingress_single(now(), &mut device, connection.set_mut());
         if let Some(said) = out.segment.filter(|said| said.flow == segment.flow) {

@@ -108,11 +108,12 @@ fn hasher(key: Key) -> impl Fn(&Remains) -> u64 {
 }
 
 impl Remains {
-    /// Says again what was said last.
+    /// Says again what was said last, with the window that was told.
     pub(super) fn acknowledge(
         &self,
         own: EthernetAddress,
         to: EthernetAddress,
+        window_len: u16,
         out: &mut Outgoing<'_>,
     ) {
         let tcp = TcpRepr {
@@ -121,7 +122,7 @@ impl Remains {
             control: TcpControl::None,
             seq_number: TcpSeqNumber(self.seq.cast_signed()),
             ack_number: Some(TcpSeqNumber(self.ack.cast_signed())),
-            window_len: 0,
+            window_len,
             window_scale: None,
             max_seg_size: None,
             sack_permitted: false,

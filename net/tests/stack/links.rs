@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use xenlet_kernel::hosted;
 use xenlet_kernel::run::spawn;
 use xenlet_kernel::suspend::{self, Resumed};
-use xenlet_kernel::time::{Duration, now, sleep};
+use xenlet_kernel::time::{Duration, now, sleep, timeout};
 use xenlet_net::TcpListener;
 use xenlet_net::hosted::Peer;
 use xenlet_netfront::hosted::{self as netfront, hostile};
@@ -142,6 +142,66 @@ fn a_window_that_opens_as_the_domain_is_restored() {
         }
         let took = now().since(before);
         assert!(took < Duration::from_secs(2), "{took:?}");
+    });
+}
+
+/// That there is room again was said to a vif that lost it: it is said again to the next one, since the peer, which has waited for
+/// long, would not ask soon.
+#[test]
+fn a_window_that_opens_as_the_vif_goes() {
+    // Whenever it would have asked.
+    for wait in 80..90 {
+        hosted::test(async move || {
+            let peer = Peer::new();
+            let vif = netfront::attach(netfront::Config::default(), peer.wire());
+            let listener = TcpListener::bind(80).await.unwrap();
+            xenlet_net::up().await.unwrap();
+            let mut client = peer.connect(80).await.unwrap();
+            let (mut server, _) = listener.accept().await.unwrap();
+            spawn(async move { client.write_all(&pattern(4 << 20)).await });
+            sleep(Duration::from_secs(wait)).await;
+            peer.set_cut(true);
+            // All that is there, so that there is nothing more to say of room later.
+            let mut part = [0; 4096];
+            while let Ok(count) = timeout(Duration::from_millis(100), server.read(&mut part)).await
+            {
+                count.unwrap();
+            }
+            vif.detach();
+            sleep(Duration::from_secs(2)).await;
+            peer.set_cut(false);
+            netfront::attach(netfront::Config::default(), peer.wire());
+            xenlet_net::link_is(0, true).await.unwrap();
+            let before = now();
+            for _ in 0..(1 << 20) / part.len() {
+                server.read_exact(&mut part).await.unwrap();
+            }
+            let took = now().since(before);
+            assert!(took < Duration::from_secs(1), "{wait} s: {took:?}");
+        });
+    }
+}
+
+/// A vif that was there for a while is connected again as soon as it comes back, however often it went before.
+#[test]
+fn detached_again_and_again() {
+    hosted::test(async || {
+        let peer = Peer::new();
+        let mut vif = netfront::attach(netfront::Config::default(), peer.wire());
+        serve_echo().await;
+        let mut client = peer.connect(7).await.unwrap();
+        for _ in 0..30 {
+            sleep(Duration::from_secs(10)).await;
+            vif.detach();
+            sleep(Duration::from_secs(3)).await;
+            vif = netfront::attach(netfront::Config::default(), peer.wire());
+            let before = now();
+            xenlet_net::link_is(0, true).await.unwrap();
+            let took = now().since(before);
+            assert!(took < Duration::from_secs(5), "{took:?}");
+            client.write_all(b"still there?").await.unwrap();
+            client.read_exact(&mut [0; 12]).await.unwrap();
+        }
     });
 }
 
