@@ -227,8 +227,10 @@ pub(super) fn release<S>(name: &str, shared: Option<S>) {
 
 /// Brings both ends to `Closed`, or as near as the backend comes in the time it has.
 async fn part(frontend: &mut Frontend) {
-    let left = |s| !matches!(s, State::Connected | State::Initialised);
-    let closed = |s| !matches!(s, State::Connected | State::Initialised | State::Closing);
+    // Waited for by name: a backend that was bound anew is at `InitWait`, and, if it has not looked at each of our steps, stays there or
+    // at `Closing` for ever.
+    let left = |s| matches!(s, State::Closing | State::Closed | State::Unknown);
+    let closed = |s| matches!(s, State::Closed | State::Unknown);
     // Errors: the device, xenstore or the domain that the backend was for is gone: there is nobody to take leave of.
     let _ = frontend.publish(&[], State::Closing).await;
     let _ = timeout(FAREWELL, frontend.wait_backend(left)).await;

@@ -5,7 +5,7 @@ use super::faults::Fates;
 use super::medium::Medium;
 use super::queue::Queue;
 use xenlet_kernel::hosted::store;
-use xenlet_kernel::time::Instant;
+use xenlet_kernel::time::{Duration, Instant, now};
 use xenlet_kernel::xenbus::State;
 
 /// What a blkback has seen.
@@ -39,6 +39,9 @@ pub struct Counts {
     pub notified: u64,
 }
 
+/// How often a backend looks at xenstore that was bound anew: of several changes it sees the last.
+const LOOK: Duration = Duration::from_millis(20);
+
 pub(crate) struct Blkback {
     config: Config,
     medium: Medium,
@@ -49,6 +52,10 @@ pub(crate) struct Blkback {
     state: State,
     /// The change of xenstore that was last looked at.
     seen: u64,
+    /// It is busy with other things, and looks again only then.
+    looks: Option<Instant>,
+    /// It was bound anew, and the guest has yet to begin again. (Linux's takes the ring as it is, if it is quicker than the guest.)
+    anew: bool,
     /// Cuts of the medium before it was attached: with one more the host is dark.
     cuts: u64,
     /// Steps of connecting that are done.
@@ -70,6 +77,8 @@ impl Blkback {
             late: Vec::new(),
             state: State::Initialising,
             seen: 0,
+            looks: None,
+            anew: false,
             steps: 0,
             detaching: false,
             gone: false,
@@ -99,6 +108,15 @@ impl Blkback {
         store::remove(&self.config.ends().back());
     }
 
+    pub(super) fn rebind(&mut self) {
+        self.late.extend(self.queue.take().filter(Queue::is_busy));
+        self.counts.persistent = 0;
+        self.looks = Some(now());
+        self.anew = true;
+        self.config.write_offers(self.medium.geometry());
+        self.switch(State::InitWait);
+    }
+
     pub(super) fn poll(&mut self) -> bool {
         if self.is_dark() {
             return false;
@@ -112,9 +130,10 @@ impl Blkback {
         if self.gone {
             return progress;
         }
-        if store::generation() != self.seen {
+        if store::generation() != self.seen && self.looks.is_none_or(|at| at <= now()) {
             progress = self.follow();
             self.seen = store::generation();
+            self.looks = self.looks.map(|_| now() + LOOK);
         }
         if let Some(queue) = self.queue.as_mut() {
             progress |= queue.poll(&self.medium, &mut self.fates, &mut self.counts);
@@ -129,7 +148,8 @@ impl Blkback {
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let queues = self.queue.iter().chain(&self.late);
         let queues = queues.filter(|_| !self.is_dark());
-        queues.filter_map(Queue::next_deadline).min()
+        let looks = self.looks.filter(|at| *at > now() && !self.is_dark());
+        queues.filter_map(Queue::next_deadline).chain(looks).min()
     }
 
     /// Whether the power was cut.
@@ -140,7 +160,9 @@ impl Blkback {
     /// Goes where the frontend's state says. True if that is somewhere else.
     fn follow(&mut self) -> bool {
         let ours = self.state;
-        match self.config.ends().front_state() {
+        let theirs = self.config.ends().front_state();
+        self.anew &= theirs == State::Connected;
+        match theirs {
             State::Initialising
                 if !self.detaching
                     && matches!(self.state, State::Initialising | State::Closed)
@@ -149,7 +171,9 @@ impl Blkback {
                 self.config.write_offers(self.medium.geometry());
                 self.switch(State::InitWait);
             }
-            State::Initialised | State::Connected if self.state == State::InitWait => {
+            State::Initialised | State::Connected
+                if self.state == State::InitWait && !self.anew =>
+            {
                 if !self.step() {
                     return false;
                 }

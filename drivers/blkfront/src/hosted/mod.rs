@@ -80,6 +80,12 @@ impl Vbd {
         self.0.borrow_mut().vanish();
     }
 
+    /// Has the driver of dom0 let go of the disk and take it again, as `unbind` and `bind` in sysfs do: nobody tells the guest but its
+    /// state, which is `InitWait`. From then on it is slow to look at the guest's.
+    pub fn rebind(&self) {
+        self.0.borrow_mut().rebind();
+    }
+
     /// The backend's state.
     pub fn state(&self) -> State {
         self.0.borrow().state()

@@ -56,6 +56,15 @@ fn goes_on(disturb: impl AsyncFn(Config, &Medium, Vbd) -> Vbd + Send + Clone + '
 }
 
 #[test]
+fn a_backend_that_is_bound_anew() {
+    goes_on(async |_, _, vbd| {
+        vbd.rebind();
+        sleep(Duration::from_secs(2)).await;
+        vbd
+    });
+}
+
+#[test]
 fn a_restored_domain_asks_again() {
     goes_on(async |config, medium, _| {
         let medium = medium.clone();
