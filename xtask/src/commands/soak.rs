@@ -11,17 +11,17 @@ use crate::xen::{On, Xen};
 #[derive(Debug, Args)]
 #[command(
     long_about = "Does to guests under load, again and again, what an operator does to them: 20 times save and restore, 20 checkpoints (xl save -c), \
-and 20 times either of these on a queue with a disk. Meanwhile clients ask for pages, or upload, on \
+20 times either of these on a queue with a disk, 50 times detach and attach of its disk and vif, 20 times unbind and bind of blkback and netback. Meanwhile clients ask for pages, or upload, on \
 connections that stay open. Every answer is compared, every acknowledged upload is fetched, the disk is checked at the end; and the \
 guest must hold no more memory, grants, event channels and watches than after the first round.\n\n\
 Says each round as it ends. Exits with an error if anything was lost.",
     after_help = "Examples:
   cargo xtask soak                     all of it
-  cargo xtask soak queue               only what has this word in its name
+  cargo xtask soak rebind              only what has this word in its name
   cargo xtask soak --on local          on this machine, which is a Xen dom0"
 )]
 pub(crate) struct Arguments {
-    /// Only those whose names contain one of these words: save-restore, checkpoint, queue-save-restore
+    /// Only those whose names contain one of these words: save-restore, checkpoint, queue-save-restore, queue-devices-come-and-go, queue-backend-rebind
     filter: Vec<String>,
     /// Install missing packages of this machine without asking
     #[arg(long)]

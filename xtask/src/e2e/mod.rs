@@ -83,11 +83,19 @@ const TESTS: &[Test] = &[
     ("queue-512-mib-in-32", queue::much_larger_than_memory),
     ("queue-by-certificates", https::roles::certificates),
     ("queue-save-restore", suspend::queue),
+    ("queue-devices-come-and-go", suspend::devices),
+    ("queue-backend-rebind", suspend::backends),
     ("queue-destroyed-twenty-times", destroyed::twenty_times),
 ];
 
 /// Those that a soak is made of.
-const SOAK: &[&str] = &["save-restore", "checkpoint", "queue-save-restore"];
+const SOAK: &[&str] = &[
+    "save-restore",
+    "checkpoint",
+    "queue-save-restore",
+    "queue-devices-come-and-go",
+    "queue-backend-rebind",
+];
 
 /// The application of most tests.
 const APP: &str = "httpd";

@@ -1,4 +1,4 @@
-//! Guests are saved and go on: connections that were open answer, and what was acknowledged is there.
+//! Guests are saved and go on, and devices come and go: connections that were open answer, and what was acknowledged is there.
 
 use std::thread::sleep;
 use std::time::Duration;
@@ -10,6 +10,8 @@ use super::load::{Rounds, asked, uploaded};
 use crate::xen::{Guest, Settings};
 
 const SAVED: Rounds = Rounds { test: 3, soak: 20 };
+const DETACHED: Rounds = Rounds { test: 3, soak: 50 };
+const UNBOUND: Rounds = Rounds { test: 3, soak: 20 };
 
 /// `xl save` and `xl restore`, with idle connections and busy ones.
 pub(super) fn save_restore(context: &mut Context<'_>) -> Result<()> {
@@ -54,6 +56,26 @@ pub(super) fn queue(context: &mut Context<'_>) -> Result<()> {
             _ => guest.save_and_restore(),
         }?;
         said(guest, "suspend: ", round)
+    })
+}
+
+/// The queue's disk and its vif are detached in the middle of uploads, and attached again.
+pub(super) fn devices(context: &mut Context<'_>) -> Result<()> {
+    uploaded(context, DETACHED, "detached", |guest, round| {
+        guest.replug_disk()?;
+        said(guest, "there is a backend again", round)?;
+        guest.replug_vif()?;
+        said(guest, "link is up", 1 + round)
+    })
+}
+
+/// blkback and netback let go of the queue's disk and vif in the middle of uploads, and take them again.
+pub(super) fn backends(context: &mut Context<'_>) -> Result<()> {
+    uploaded(context, UNBOUND, "unbound", |guest, round| {
+        // A blkback that is quick takes the ring as it is, and the guest need not notice.
+        guest.rebind_disk()?;
+        guest.rebind_vif()?;
+        said(guest, "link is up", 1 + round)
     })
 }
 

@@ -300,6 +300,87 @@ impl Guest {
         Ok(())
     }
 
+    /// `xl block-detach` of its first disk, then `xl block-attach` of the same one.
+    ///
+    /// # Errors
+    /// If `xl` fails; the error holds what it said.
+    pub(crate) fn replug_disk(&self) -> Result<()> {
+        self.replug(
+            "vbd/$id/51712",
+            "target=$(get params) script=$(get script)",
+            "block-detach $id xvda",
+            "block-attach $id format=raw,vdev=xvda,access=rw,script=$script,target=$target",
+        )
+    }
+
+    /// `xl network-detach` of its first interface, then `xl network-attach` of the same one.
+    ///
+    /// # Errors
+    /// If `xl` fails; the error holds what it said.
+    pub(crate) fn replug_vif(&self) -> Result<()> {
+        self.replug(
+            "vif/$id/0",
+            "mac=$(get mac) bridge=$(get bridge)",
+            "network-detach $id 0",
+            "network-attach $id bridge=$bridge mac=$mac",
+        )
+    }
+
+    /// Has blkback let go of its first disk and take it again.
+    ///
+    /// # Errors
+    /// If dom0's kernel refuses.
+    pub(crate) fn rebind_disk(&self) -> Result<()> {
+        self.rebind("vbd", 51712, ":")
+    }
+
+    /// Has netback let go of its first interface and take it again. The interface is a new one to dom0 then: it is put into the bridge,
+    /// and netback is told, which waits for that; the toolstack's script did both for the one before.
+    ///
+    /// # Errors
+    /// If dom0's kernel refuses.
+    pub(crate) fn rebind_vif(&self) -> Result<()> {
+        self.rebind(
+            "vif",
+            0,
+            "back=/local/domain/0/backend/vif/$id/0
+             bridge=$(again : xenstore-read $back/bridge)
+             again : ip link set vif$id.0 master $bridge up && again : xenstore-write $back/hotplug-status connected",
+        )
+    }
+
+    fn rebind(&self, class: &str, number: u32, then: &str) -> Result<()> {
+        self.dom0.run(&format!(
+            "{AGAIN}
+             id=$(again : xl domid '{0}')
+             cd /sys/bus/xen-backend/drivers/{class} || exit
+             echo {class}-$id-{number} >unbind || exit
+             sleep 2
+             echo {class}-$id-{number} >bind || exit
+             {then}",
+            self.name
+        ))?;
+        Ok(())
+    }
+
+    /// Detaches what is at `place` among dom0's backends, once `note` has noted what it is like, and attaches its like.
+    fn replug(&self, place: &str, note: &str, detach: &str, attach: &str) -> Result<()> {
+        // An xl that died may have done all of it, or half: what is half attached is detached again.
+        self.dom0.run(&format!(
+            "{AGAIN}
+             get() {{ again : xenstore-read $place/$1; }}
+             there() {{ again : xenstore-list ${{place%/*}} 2>/dev/null | grep -qx ${{place##*/}}; }}
+             id=$(again : xl domid '{}')
+             place=/local/domain/0/backend/{place}
+             {note}
+             again there xl {detach} || exit
+             sleep 2
+             again 'xl {detach}; true' xl {attach}",
+            self.name
+        ))?;
+        Ok(())
+    }
+
     /// The guest's domain number, none if it is gone.
     ///
     /// # Errors
