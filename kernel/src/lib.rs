@@ -35,6 +35,7 @@ pub mod local;
 mod mem;
 
 pub mod addr;
+pub mod balloon;
 pub mod boot_module;
 pub mod cmdline;
 pub mod computed;

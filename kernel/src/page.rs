@@ -13,11 +13,15 @@ pub use pages::Pages;
 
 // Where there is somebody to share them with.
 #[cfg(not(xenlet = "unix"))]
+mod absent;
+#[cfg(not(xenlet = "unix"))]
 mod lent;
 #[cfg(not(xenlet = "unix"))]
 mod shared;
 #[cfg(not(xenlet = "unix"))]
 mod window;
+#[cfg(not(xenlet = "unix"))]
+pub(crate) use self::absent::AbsentPages;
 #[cfg(not(xenlet = "unix"))]
 pub use self::{lent::LentPages, shared::SharedPage, window::Window};
 

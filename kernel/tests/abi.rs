@@ -5,7 +5,7 @@ mod headers;
 
 use headers::{assert_equal, check, compile, find};
 use std::mem::{offset_of, size_of};
-use xenlet_kernel::abi::{console, grant_table, ring, xenbus, xs_wire};
+use xenlet_kernel::abi::{console, grant_table, memory, ring, xenbus, xs_wire};
 
 const INCLUDES: &str = "
 #define __XEN_INTERFACE_VERSION__ 0x00040e00
@@ -15,6 +15,7 @@ const INCLUDES: &str = "
 #include <xen/xen.h>
 #include <xen/event_channel.h>
 #include <xen/grant_table.h>
+#include <xen/memory.h>
 #include <xen/sched.h>
 #include <xen/vcpu.h>
 #include <xen/elfnote.h>
@@ -52,6 +53,10 @@ fn program() -> String {
         "struct grant_entry_v1" = grant_table::EntryV1 { "flags" = flags, "domid" = domid, "frame" = frame }
         "struct gnttab_setup_table" = grant_table::SetupTable {
             "dom" = dom, "nr_frames" = nr_frames, "status" = status, "frame_list" = frame_list
+        }
+        "struct xen_memory_reservation" = memory::Reservation {
+            "extent_start" = extent_start, "nr_extents" = nr_extents, "extent_order" = extent_order,
+            "mem_flags" = mem_flags, "domid" = domid
         }
         "struct start_info" = xen_sys::start_info {
             "magic" = magic, "nr_pages" = nr_pages, "shared_info" = shared_info, "flags" = flags,
@@ -151,6 +156,18 @@ fn program() -> String {
         (
             "4096 / sizeof(struct grant_entry_v1)",
             grant_table::ENTRIES_PER_FRAME.into(),
+        ),
+        (
+            "XENMEM_decrease_reservation",
+            memory::OP_DECREASE_RESERVATION.into(),
+        ),
+        (
+            "XENMEM_populate_physmap",
+            memory::OP_POPULATE_PHYSMAP.into(),
+        ),
+        (
+            "__HYPERVISOR_memory_op",
+            xen_sys::__HYPERVISOR_memory_op.into(),
         ),
         ("DOMID_SELF", 0x7ff0),
         ("UVMF_INVLPG", 2),

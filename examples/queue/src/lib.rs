@@ -75,7 +75,7 @@ use core::fmt::{self, Display};
 use queue::Queue;
 use tokens::Tokens;
 use uploads::Uploads;
-use xenlet_kernel::cmdline;
+use xenlet_kernel::{balloon, cmdline};
 use xenlet_storage::{BlockDevice, Disk, OpenError};
 #[cfg(feature = "tls")]
 use {alloc::format, xenlet_http::https::Https};
@@ -92,6 +92,7 @@ const PORT: u16 = 80;
 ///
 /// As [`serve`].
 pub async fn run() -> Result<(), Error> {
+    balloon::start();
     serve(first_disk().await).await
 }
 

@@ -6,6 +6,7 @@
 
 pub mod console;
 pub mod grant_table;
+pub mod memory;
 pub mod ring;
 pub mod xenbus;
 pub mod xs_wire;

@@ -78,6 +78,9 @@ pub(crate) struct Machine {
     pub(crate) config: RefCell<Config>,
     pub(crate) process: Cell<bool>,
     pub(crate) free: Cell<Option<usize>>,
+    /// How many pages the guest has given back, and whether there are none for it.
+    pub(crate) absent: Cell<usize>,
+    pub(crate) scarce: Cell<bool>,
     /// When the domain ends unless it says again that it lives.
     pub(crate) watchdog: Cell<Option<Instant>>,
     /// State of the test's randomness.
@@ -108,6 +111,8 @@ impl Machine {
             config: RefCell::default(),
             process: Cell::new(false),
             free: Cell::new(None),
+            absent: Cell::new(0),
+            scarce: Cell::new(false),
             watchdog: Cell::new(None),
             drawn: Cell::new(0),
             backends: RefCell::default(),
@@ -130,6 +135,11 @@ pub(crate) fn watchdog_is_set() -> bool {
 /// is to say nothing.
 pub fn set_free_memory(bytes: Option<usize>) {
     machine(|m| m.free.set(bytes));
+}
+
+/// Has Xen refuse pages to the domain, or not any more.
+pub fn set_scarce(scarce: bool) {
+    machine(|m| m.scarce.set(scarce));
 }
 
 /// Adds the other side of a device to this thread's domain.

@@ -2,7 +2,7 @@
 
 use super::machine;
 use crate::abi::grant_table::EntryV1;
-use crate::addr::{DomId, Mfn, Port};
+use crate::addr::{DomId, Mfn, PAGE_SIZE, Port};
 use crate::memory::Stats;
 use crate::page::Window;
 use crate::suspend::Resumed;
@@ -81,11 +81,40 @@ pub(crate) fn take_computed() -> Option<&'static mut [u64]> {
 }
 
 pub(crate) fn memory_stats() -> Option<Stats> {
-    let free = machine(|m| m.free.get())?;
+    let absent = machine(|m| m.absent.get()) * PAGE_SIZE;
+    let free = machine(|m| m.free.get())?.saturating_sub(absent);
     Some(Stats {
         total: free,
         free,
         ..Stats::default()
+    })
+}
+
+/// Gives pages to Xen: what is read there from now on is nonsense.
+///
+/// # Safety
+/// Nobody may reach the pages before [`take_pages`] is true.
+pub(crate) unsafe fn give_pages(base: NonNull<u8>, count: usize) -> bool {
+    // SAFETY: the caller's promise.
+    let wiped = unsafe { core::slice::from_raw_parts(base.as_ptr(), count * PAGE_SIZE) };
+    assert!(
+        wiped.iter().all(|byte| *byte == 0),
+        "what Xen gets is wiped"
+    );
+    // SAFETY: as above.
+    unsafe { base.write_bytes(0xdb, count * PAGE_SIZE) };
+    machine(|m| m.absent.set(m.absent.get() + count));
+    true
+}
+
+/// Has pages in their place again, with what others left in them.
+pub(crate) fn take_pages(_base: NonNull<u8>, count: usize) -> bool {
+    machine(|m| {
+        if m.scarce.get() {
+            return false;
+        }
+        m.absent.set(m.absent.get() - count);
+        true
     })
 }
 

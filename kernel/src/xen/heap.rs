@@ -140,9 +140,11 @@ unsafe impl GlobalAlloc for Allocator {
 pub(super) fn stats() -> Stats {
     let heap = ALLOCATOR.0.lock();
     #[allow(clippy::cast_possible_truncation, reason = "64 bits both")]
-    let total = boot::info().nr_pages as usize * 4096;
+    let created = boot::info().nr_pages as usize * 4096;
+    // To the heap, what Xen has is allocated.
+    let absent = super::memory::absent() * 4096;
+    let (total, used) = (created - absent, heap.used.saturating_sub(absent));
     let boot = heap.start - pagetable::virt_base();
-    let used = heap.used;
     let (text, rodata, data) = pagetable::image();
     Stats {
         total,

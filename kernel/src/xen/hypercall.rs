@@ -3,6 +3,7 @@
 //! Arguments go in `rdi rsi rdx r10 r8`, the result comes in `rax`; `rcx`, `r11` and the argument registers may be
 //! changed. Xen reads and writes what pointers point at, so each call is a read and write of memory to the compiler.
 
+use crate::abi::memory::Reservation;
 use core::arch::asm;
 use xen_sys::{
     evtchn_alloc_unbound, evtchn_close, evtchn_send, mmu_update, sched_poll, sched_shutdown,
@@ -264,6 +265,31 @@ pub(super) fn console_io(text: &[u8]) {
             0,
         )
     };
+}
+
+/// `HYPERVISOR_memory_op` on single pages: gives frames to Xen or asks for some. Returns with how many of `frames`, from the first on, it
+/// was done.
+///
+/// # Safety
+/// `command` must be one of `abi::memory`; what is given must be nobody's.
+pub(super) unsafe fn memory_op(command: u32, frames: &mut [u64]) -> usize {
+    let mut op = Reservation {
+        extent_start: frames.as_mut_ptr(),
+        nr_extents: frames.len() as u64,
+        extent_order: 0,
+        mem_flags: 0,
+        domid: DOMID_SELF,
+    };
+    // SAFETY: Xen reads `op`, and reads and writes `frames`; the rest is the caller's promise.
+    let result = unsafe {
+        hypercall::<{ xen_sys::__HYPERVISOR_memory_op }>(
+            command as usize,
+            (&raw mut op).expose_provenance(),
+            0,
+            0,
+        )
+    };
+    usize::try_from(result).unwrap_or(0).min(frames.len())
 }
 
 /// `HYPERVISOR_grant_table_op`.

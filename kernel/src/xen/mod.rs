@@ -6,6 +6,7 @@ mod cpu;
 mod heap;
 mod hypercall;
 mod libc;
+mod memory;
 mod pagetable;
 mod pvclock;
 mod random;
@@ -171,6 +172,8 @@ pub(crate) fn shutdown(reason: Reason) -> ! {
 pub(crate) fn frame_of(page: NonNull<u8>) -> Mfn {
     pagetable::mfn(pagetable::pfn_of(page.addr().get()))
 }
+
+pub(crate) use memory::{give_pages, take_pages};
 
 pub(crate) fn evtchn_alloc_unbound(peer: DomId) -> Option<Port> {
     hypercall::alloc_unbound(peer.0).ok().map(Port)

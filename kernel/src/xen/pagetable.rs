@@ -74,6 +74,15 @@ pub(super) fn mfn(pfn: Pfn) -> Mfn {
     Mfn(unsafe { entry.read_volatile() })
 }
 
+/// Notes that our page `pfn` is machine frame `frame` now.
+pub(super) fn set_mfn(pfn: Pfn, frame: u64) {
+    // Checked there to be in the list.
+    let _ = mfn(pfn);
+    let list = core::ptr::with_exposed_provenance_mut::<u64>(usize_of(boot::info().mfn_list));
+    // SAFETY: as in `mfn`; the list is mapped as data.
+    unsafe { list.wrapping_add(pfn.0).write_volatile(frame) };
+}
+
 /// Which of our pages machine frame `mfn` is. For frames that are ours.
 pub(super) fn pfn(mfn: Mfn) -> Pfn {
     let entry = MACHINE_TO_PHYS.wrapping_add(usize_of(mfn.0));
@@ -244,6 +253,44 @@ impl Batch {
         }
         self.count = 0;
     }
+}
+
+/// Maps the `count` pages from `start` on as data again.
+pub(super) fn map(start: usize, count: usize) -> Result<(), hypercall::Refused> {
+    let pages = (start..).step_by(PAGE_SIZE).take(count);
+    // SAFETY: each at its place, as it was before it was unmapped.
+    unsafe { set_entries(pages.map(|at| (at, mfn(pfn_of(at)).0 << 12 | DATA))) }
+}
+
+/// Maps nothing at the `count` pages from `start` on.
+///
+/// # Safety
+/// Nobody may reach them before they are mapped again.
+pub(super) unsafe fn unmap(start: usize, count: usize) -> Result<(), hypercall::Refused> {
+    let pages = (start..).step_by(PAGE_SIZE).take(count);
+    // SAFETY: the caller's promise.
+    unsafe { set_entries(pages.map(|at| (at, 0))) }?;
+    hypercall::flush_tlb();
+    Ok(())
+}
+
+/// Sets the entries that translate these addresses, which have tables; of the heap, and up to [`STEP`] of them.
+///
+/// # Safety
+/// As for [`hypercall::mmu_update_batch`].
+unsafe fn set_entries(
+    entries: impl Iterator<Item = (usize, u64)>,
+) -> Result<(), hypercall::Refused> {
+    let mut updates = [mmu_update { ptr: 0, val: 0 }; STEP];
+    let mut count = 0;
+    for ((at, val), update) in entries.zip(&mut updates) {
+        let table = table_for(at, 1).map_err(|_| hypercall::Refused { errno: 22 })?;
+        let ptr = machine_address(table, index(at, 1));
+        *update = mmu_update { ptr, val };
+        count += 1;
+    }
+    // SAFETY: the caller's promise.
+    unsafe { hypercall::mmu_update_batch(&updates[..count]) }
 }
 
 /// Takes the right to write the page at `table` away, which is to be a page table, and returns its frame's address.

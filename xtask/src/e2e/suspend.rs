@@ -11,6 +11,7 @@ use crate::xen::{Guest, Settings};
 
 const SAVED: Rounds = Rounds { test: 3, soak: 20 };
 const DETACHED: Rounds = Rounds { test: 3, soak: 50 };
+const SET: Rounds = Rounds { test: 3, soak: 20 };
 const UNBOUND: Rounds = Rounds { test: 3, soak: 20 };
 
 /// `xl save` and `xl restore`, with idle connections and busy ones.
@@ -76,6 +77,17 @@ pub(super) fn backends(context: &mut Context<'_>) -> Result<()> {
         guest.rebind_disk()?;
         guest.rebind_vif()?;
         said(guest, "link is up", 1 + round)
+    })
+}
+
+/// The queue has less memory in the middle of uploads, is saved like this, and has more again.
+pub(super) fn memory(context: &mut Context<'_>) -> Result<()> {
+    uploaded(context, SET, "ballooned", |guest, round| {
+        guest.set_memory(24, BOOT)?;
+        if round % 3 == 2 {
+            guest.save_and_restore()?;
+        }
+        guest.set_memory(32, BOOT)
     })
 }
 

@@ -273,6 +273,27 @@ impl Guest {
         ))
     }
 
+    /// `xl mem-set`, and waits until the guest has so many MiB.
+    ///
+    /// # Errors
+    /// If `xl` fails, or it hasn't within `timeout`.
+    pub(crate) fn set_memory(&self, mib: u64, timeout: Duration) -> Result<()> {
+        let name = &self.name;
+        self.dom0
+            .run(&format!("{AGAIN}\nagain : xl mem-set '{name}' {mib}m"))?;
+        let deadline = Instant::now() + timeout;
+        loop {
+            let listed = self.listed()?;
+            if listed.get(2) == Some(&mib.to_string()) {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                bail!("{name} is to have {mib} MiB, and has: {}", listed.join(" "));
+            }
+            sleep(Duration::from_millis(200));
+        }
+    }
+
     /// `xl save` into a file of dom0's, then `xl restore` from it: the guest is another domain then.
     ///
     /// # Errors
