@@ -39,6 +39,8 @@ pub mod balloon;
 pub mod boot_module;
 pub mod cmdline;
 pub mod computed;
+#[cfg(not(xenlet = "unix"))]
+pub mod crash;
 pub mod entropy;
 mod held;
 pub mod limit;

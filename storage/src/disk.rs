@@ -79,6 +79,17 @@ pub async fn disks() -> Result<Vec<String>, OpenError> {
     target::names().await
 }
 
+/// Keeps the report of a crash for the next start, and logs the one of the start before, on the disk that `blackbox=` on the command line
+/// names: [`xenlet_blkfront::black_box`]. A task of its own; without the word, or where the guest is the host's own process, it has
+/// nothing to do.
+pub async fn black_box() {
+    #[cfg(not(xenlet = "unix"))]
+    match prepare() {
+        Ok(()) => xenlet_blkfront::black_box().await,
+        Err(e) => log::error!(target: "blackbox", "{e}"),
+    }
+}
+
 /// Gives a process that is a guest by itself its disks, once.
 fn prepare() -> Result<(), OpenError> {
     #[cfg(not(any(xenlet = "xen", xenlet = "unix")))]

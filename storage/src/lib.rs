@@ -18,7 +18,7 @@ mod file;
 pub mod files;
 pub mod store;
 
-pub use disk::{Disk, DiskError, OpenError, disks, open};
+pub use disk::{Disk, DiskError, OpenError, black_box, disks, open};
 #[cfg(not(xenlet = "xen"))]
 pub use file::FileDisk;
 #[cfg(not(xenlet = "xen"))]

@@ -30,8 +30,8 @@ pub(crate) struct State {
 pub(crate) struct Io {
     pub(crate) ring: FrontRing<Blkif, SharedPage>,
     pub(crate) channel: Channel,
-    peer: DomId,
-    handle: u16,
+    pub(crate) peer: DomId,
+    pub(crate) handle: u16,
     lender: Lender,
     /// As many as the ring takes requests.
     slots: Box<[Slot]>,

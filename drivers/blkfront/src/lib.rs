@@ -17,6 +17,7 @@
 //! | `disk`, `ops` | the handle, the requests of callers and their answers |
 //! | `queue` | what waits: sorting, merging, splitting |
 //! | `io`, `slot`, `lend` | the ring, its requests, and their memory while it is with the backend |
+//! | `blackbox` | the report of a crash, kept on a disk for the next start |
 //! | `task`, `absence` | the task that serves a disk, and what it does while there is no backend |
 #![forbid(unsafe_code)]
 #![cfg_attr(xenlet = "xen", no_std)]
@@ -33,6 +34,8 @@ extern crate alloc;
 
 #[cfg(not(xenlet = "unix"))]
 mod absence;
+#[cfg(not(xenlet = "unix"))]
+mod blackbox;
 mod block;
 #[cfg(not(xenlet = "unix"))]
 mod connect;
@@ -68,6 +71,7 @@ mod task;
 #[cfg(not(xenlet = "unix"))]
 pub use self::{
     absence::PATIENCE,
+    blackbox::serve as black_box,
     connect::{disk_name, disks},
     disk::Disk,
     error::{Error, Lie, Link, Why},

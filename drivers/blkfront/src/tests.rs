@@ -1,6 +1,7 @@
 //! The driver against a blkback, over real ring bytes: what is agreed on, and that requests do what they say.
 
 mod absence;
+mod blackbox;
 mod errors;
 mod life;
 mod merge;

@@ -75,6 +75,7 @@ use core::fmt::{self, Display};
 use queue::Queue;
 use tokens::Tokens;
 use uploads::Uploads;
+use xenlet_kernel::run::spawn;
 use xenlet_kernel::{balloon, cmdline};
 use xenlet_storage::{BlockDevice, Disk, OpenError};
 #[cfg(feature = "tls")]
@@ -93,6 +94,9 @@ const PORT: u16 = 80;
 /// As [`serve`].
 pub async fn run() -> Result<(), Error> {
     balloon::start();
+    spawn(xenlet_storage::black_box());
+    #[cfg(not(xenlet = "unix"))]
+    spawn(xenlet_kernel::crash::on_request());
     serve(first_disk().await).await
 }
 

@@ -312,6 +312,12 @@ pub(crate) fn console_pause() {
     serve_console();
 }
 
+/// Gives all backends the processor for a moment of a crash.
+pub(crate) fn pause() {
+    super::poll_backends();
+    machine(|m| m.now.set(m.now.get() + Duration::from_millis(1)));
+}
+
 /// A line for when there is no console: for the test's own output.
 pub(crate) fn early_line(text: &[u8]) {
     eprint!("{}", String::from_utf8_lossy(text));

@@ -242,8 +242,10 @@ pub(crate) fn console() -> Option<(Window, Port)> {
     ))
 }
 
-/// Gives the console's reader the processor for a moment.
-pub(crate) fn console_pause() {
+pub(crate) use pause as console_pause;
+
+/// Gives other domains the processor for a moment.
+pub(crate) fn pause() {
     let deadline = crate::time::now() + Duration::from_millis(1);
     hypercall::poll(&[], poll_timeout(deadline));
 }

@@ -4,7 +4,7 @@
 //! `cargo xtask symbolize` turns the addresses of a report into functions and lines.
 
 use super::{hypercall, pagetable, shared};
-use crate::console;
+use crate::{console, crash};
 use core::arch::{asm, global_asm};
 use core::fmt;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -233,19 +233,26 @@ fn crash(
 ) -> ! {
     // A crash while crashing: what has been said has to do.
     if !CRASHING.swap(true, Ordering::Relaxed) {
-        what(&|text| console::write_line(format_args!("*** xenlet crash: {text}")));
-        console::write_line(format_args!("*** at rip {rip:#018x}, build {}", BuildId));
-        registers(&|text| console::write_line(format_args!("***   {text}")));
-        console::write_line(format_args!("***   #0 {rip:#018x}"));
+        what(&|text| say(format_args!("*** xenlet crash: {text}")));
+        say(format_args!("*** at rip {rip:#018x}, build {}", BuildId));
+        registers(&|text| say(format_args!("***   {text}")));
+        say(format_args!("***   #0 {rip:#018x}"));
         backtrace(rbp, rsp, |number, address| {
-            console::write_line(format_args!("***   #{number} {address:#018x}"));
+            say(format_args!("***   #{number} {address:#018x}"));
         });
-        console::write_line(format_args!(
+        say(format_args!(
             "*** end of report; ending the domain as crashed"
         ));
+        crash::record(None);
         console::drain();
     }
     hypercall::shutdown(xen_sys::SHUTDOWN_crash)
+}
+
+/// Says a line to all who hear of a crash.
+fn say(line: fmt::Arguments<'_>) {
+    console::write_line(line);
+    crash::record(Some(line));
 }
 
 unsafe extern "C" {

@@ -69,7 +69,7 @@ pub(super) fn fixed(context: &mut Context<'_>) -> Result<()> {
 pub(super) fn no_vif(context: &mut Context<'_>) -> Result<()> {
     let settings = Settings {
         no_vif: true,
-        preserve: true,
+        on_crash: Some("preserve"),
         ..Settings::default()
     };
     let guest = context.guest(1, settings)?;

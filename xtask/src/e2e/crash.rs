@@ -1,8 +1,14 @@
 //! Guests that crash on purpose: the report says what and where, and Xen knows.
 
-use anyhow::{Result, ensure};
+use std::fs;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
+use anyhow::{Result, bail, ensure};
+
+use super::content::Content;
 use super::context::{BOOT, Context};
+use super::uploads::{TOKENS, Uploads};
 use crate::commands::symbolize::symbolize;
 use crate::xen::{Guest, Settings};
 
@@ -46,6 +52,69 @@ pub(super) fn data(context: &mut Context<'_>) -> Result<()> {
     )
 }
 
+/// A queue that crashes while it runs is started again, says why the one before ended, and has what that acknowledged.
+pub(super) fn restart(context: &mut Context<'_>) -> Result<()> {
+    let disks = [
+        Context::disk("crashed", 64 << 20)?,
+        Context::disk("black-box", 4096)?,
+    ];
+    let words = "format=ifblank blackbox=xvdb";
+    let settings = Settings {
+        extra: Some(format!("{TOKENS} {words} {}", context.address())),
+        disks: disks.to_vec(),
+        on_crash: Some("restart"),
+        ..Settings::default()
+    };
+    let guest = context.queue(1, settings)?;
+    let server = context.await_server(guest)?;
+    let uploads = Uploads::new(&server.client);
+    let content = Content::new(1, 5 << 20);
+    uploads.put("before", &content)?;
+    for round in 1..=2 {
+        server.guest.ask_to_crash()?;
+        let report = reported(&server.guest, round)?;
+        let named = symbolize(&report, &context.others.queue.debug())?;
+        let place = named.lines().any(|line| {
+            let number = line.split_once("kernel/src/crash.rs:");
+            line.contains('#')
+                && number.is_some_and(|(_, n)| n.starts_with(|c: char| c.is_ascii_digit()))
+        });
+        ensure!(
+            place
+                && named.contains("panicked at kernel/src/crash.rs:")
+                && named.contains("executor"),
+            "the report does not lead to where it panicked:\n{named}"
+        );
+        server.client.wait_for_answer(BOOT)?;
+        uploads.fetch("before", &content)?;
+    }
+    context.clean(false);
+    for disk in disks {
+        fs::remove_file(disk.file)?;
+    }
+    Ok(())
+}
+
+/// Waits until the guest has logged the `count`th report of a start before, and returns the last one.
+fn reported(guest: &Guest, count: usize) -> Result<String> {
+    const BEGINS: &str = "*** the start before crashed:";
+    let deadline = Instant::now() + 2 * BOOT;
+    loop {
+        let text = guest.console.text();
+        let begin = text.rfind(BEGINS).unwrap_or(text.len());
+        let report = &text[begin..];
+        if text.matches(BEGINS).count() == count
+            && let Some(end) = report.find("*** end of report")
+        {
+            return Ok(report[..end].to_owned());
+        }
+        if Instant::now() > deadline {
+            bail!("no report of the start before:\n{text}");
+        }
+        sleep(Duration::from_millis(200));
+    }
+}
+
 /// Xen ends a guest whose loop stands still, if it was asked to.
 pub(super) fn watchdog(context: &mut Context<'_>) -> Result<()> {
     let guest = guest(context, "watchdog=3 crash=loop")?;
@@ -58,7 +127,7 @@ pub(super) fn watchdog(context: &mut Context<'_>) -> Result<()> {
 fn guest(context: &mut Context<'_>, extra: &str) -> Result<Guest> {
     let settings = Settings {
         extra: Some(extra.to_owned()),
-        preserve: true,
+        on_crash: Some("preserve"),
         ..Settings::default()
     };
     context.guest(1, settings)

@@ -24,7 +24,7 @@ pub(super) fn shutdown(context: &mut Context<'_>) -> Result<()> {
     let server = context.server(
         1,
         Settings {
-            preserve: true,
+            on_crash: Some("preserve"),
             ..Settings::default()
         },
     )?;
@@ -39,7 +39,7 @@ pub(super) fn reboot(context: &mut Context<'_>) -> Result<()> {
     let server = context.server(
         1,
         Settings {
-            preserve: true,
+            on_crash: Some("preserve"),
             ..Settings::default()
         },
     )?;

@@ -85,6 +85,7 @@ const TESTS: &[Test] = &[
     ("queue-save-restore", suspend::queue),
     ("queue-devices-come-and-go", suspend::devices),
     ("queue-backend-rebind", suspend::backends),
+    ("queue-crash-restart", crash::restart),
     ("queue-memory-set", suspend::memory),
     ("queue-destroyed-twenty-times", destroyed::twenty_times),
 ];

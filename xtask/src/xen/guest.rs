@@ -51,8 +51,8 @@ pub(crate) struct Settings {
     pub(crate) disks: Vec<Disk>,
     /// The file with its key, which is its boot module.
     pub(crate) key: Option<PathBuf>,
-    /// A crashed guest stays, to be looked at.
-    pub(crate) preserve: bool,
+    /// What becomes of it when it crashes.
+    pub(crate) on_crash: Option<&'static str>,
 }
 
 impl Settings {
@@ -79,8 +79,8 @@ impl Settings {
         if !disks.is_empty() {
             words += &format!(" 'disk=[\"{}\"]'", disks.join("\",\""));
         }
-        if self.preserve {
-            words += " 'on_crash=\"preserve\"'";
+        if let Some(what) = self.on_crash {
+            words += &format!(" 'on_crash=\"{what}\"'");
         }
         Ok(words)
     }
@@ -271,6 +271,17 @@ impl Guest {
         self.dom0.run(&format!(
             "{AGAIN}\nagain \"again : xl domid '{name}' >/dev/null\" xl {verb} '{name}'"
         ))
+    }
+
+    /// `xl sysrq`, by which the toolstack asks a guest to crash.
+    ///
+    /// # Errors
+    /// If `xl` fails.
+    pub(crate) fn ask_to_crash(&self) -> Result<()> {
+        let name = &self.name;
+        self.dom0
+            .run(&format!("{AGAIN}\nagain : xl sysrq '{name}' c"))?;
+        Ok(())
     }
 
     /// `xl mem-set`, and waits until the guest has so many MiB.
