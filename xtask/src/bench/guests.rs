@@ -1,6 +1,7 @@
 //! The two guests, side by side on one Xen: the same disk, the same bridge, the same content.
 
 use std::fs;
+use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -14,11 +15,10 @@ use crate::xen::{Dom0, Xen};
 use crate::{interrupt, sh};
 
 /// What dom0 runs, in its own words.
-const SCRIPTS: [(&str, &str); 5] = [
+const SCRIPTS: [(&str, &str); 4] = [
     ("cputime.py", include_str!("dom0/cputime.py")),
     ("first.py", include_str!("dom0/first.py")),
     ("open.py", include_str!("dom0/open.py")),
-    ("resume.py", include_str!("dom0/resume.py")),
     ("upload.py", include_str!("dom0/upload.py")),
 ];
 
@@ -47,6 +47,8 @@ pub(super) struct Files<'f> {
     /// examples/httpd, for guests of their own.
     pub(super) httpd: Option<&'f Image>,
     pub(super) linux: &'f Linux,
+    /// What shakes hands in dom0.
+    pub(super) handshakes: Option<&'f Path>,
 }
 
 /// Both guests. They stay until [`end`].
@@ -80,7 +82,13 @@ pub(super) fn prepare(xen: &Xen, files: &Files<'_>) -> Result<()> {
     ];
     copies.extend(files.bench.map(|image| (image.packed(), "xenlet")));
     copies.extend(files.tls.map(|image| (image.packed(), "tls")));
-    copies.push((site::key()?, "tls.pem"));
+    let keys = site::keys()?;
+    copies.extend([(keys.key, "tls.pem"), (keys.ca, "ca.pem")]);
+    copies.extend(
+        files
+            .handshakes
+            .map(|file| (file.to_path_buf(), "handshakes")),
+    );
     copies.extend(files.httpd.map(|image| (image.packed(), "httpd")));
     for (file, name) in &copies {
         fs::copy(file, here.join(name))

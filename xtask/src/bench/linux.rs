@@ -66,7 +66,7 @@ pub(super) fn prepare() -> Result<Linux> {
         MODULES,
     ];
     let site = site::files();
-    let key = fs::read(site::key()?)?;
+    let key = fs::read(site::keys()?.key)?;
     let mut inputs = texts.map(str::as_bytes).to_vec();
     inputs.extend(site.iter().map(|(_, content)| content.as_slice()));
     inputs.push(&key);
@@ -123,7 +123,7 @@ fn archive(
     gather.add("etc/passwd", text("root:x:0:0:root:/root:/bin/sh\n"));
     gather.add("etc/group", text("root:x:0:\n"));
     gather.add("etc/nginx/nginx.conf", text(NGINX));
-    let key = fs::read_to_string(site::key()?)?;
+    let key = fs::read_to_string(site::keys()?.key)?;
     gather.add("etc/nginx/tls.pem", text(&key));
     for (name, bytes) in site::files() {
         let file = Entry::File {

@@ -11,11 +11,13 @@
 //! | `site` | what they serve |
 //! | `sample` | one measurement under a load |
 //! | `dom0/` | what dom0 runs for it: processor times, a first page, uploads, open connections |
+//! | `handshakes` | building another such program, examples/bench/examples/handshakes.rs |
 //! | `report`, `chart` | the table, the file, the comparison; the picture |
 
 mod chart;
 mod fresh;
 mod guests;
+mod handshakes;
 mod linux;
 mod report;
 mod rows;
@@ -77,6 +79,7 @@ struct Builds {
     tls: Option<Image>,
     httpd: Option<Image>,
     linux: Option<Linux>,
+    handshakes: Option<PathBuf>,
     /// The site of httpd.
     page: PathBuf,
 }
@@ -103,6 +106,10 @@ impl Builds {
             linux: plan
                 .any(What::needs_linux)
                 .then(linux::prepare)
+                .transpose()?,
+            handshakes: plan
+                .any(What::needs_handshakes)
+                .then(handshakes::build)
                 .transpose()?,
             page,
         })
@@ -136,6 +143,7 @@ pub(crate) fn run(plan: &Plan) -> Result<Report> {
         tls: builds.tls.as_ref(),
         httpd: builds.httpd.as_ref(),
         linux,
+        handshakes: builds.handshakes.as_deref(),
     };
     let pair = || Guests::create(&xen, plan.any(What::needs_tls));
     let result = guests::prepare(&xen, &files)

@@ -101,11 +101,16 @@ impl What {
         matches!(self, Self::Load(_) | Self::Unpause | Self::Open(_))
     }
 
+    /// Whether the clients are that shake hands.
+    pub(super) fn needs_handshakes(&self) -> bool {
+        matches!(self, Self::Load(Load::Handshakes { .. }))
+    }
+
     /// Whether the guest that speaks TLS is, which takes the place of the other one of ours.
     pub(super) fn needs_tls(&self) -> bool {
         matches!(
             self,
-            Self::Load(Load::Resumed | Load::Pages { tls: true, .. })
+            Self::Load(Load::Handshakes { .. } | Load::Pages { tls: true, .. })
         )
     }
 
@@ -137,11 +142,15 @@ pub(super) enum Load {
         path: &'static str,
         connections: u32,
         close: bool,
-        /// By HTTPS; with `close`, each is a whole handshake.
+        /// By HTTPS.
         tls: bool,
     },
-    /// Handshakes by HTTPS that resume a session, one after the other, and a request on each.
-    Resumed,
+    /// Handshakes by HTTPS, so many at a time, and a page on each.
+    Handshakes {
+        clients: u32,
+        /// Each but the first of a client resumes the session of the one before.
+        resume: bool,
+    },
     /// Uploads of so many MiB to the discard service, one after the other.
     Upload { mib: u32 },
     /// Echo requests, one each so many milliseconds.
@@ -253,28 +262,28 @@ const ROWS: &[Row] = &[
         "full handshakes with a 4 KiB page, 16 at a time",
         Quantity::Rate,
         "handshake",
-        What::Load(tls_pages(PAGE, 16, true)),
+        What::Load(handshakes(false)),
     ),
     row(
         "tls-resumed",
-        "resumed handshakes with a 4 KiB page, one at a time",
+        "resumed handshakes with a 4 KiB page, 16 at a time",
         Quantity::Rate,
         "handshake",
-        What::Load(Load::Resumed),
+        What::Load(handshakes(true)),
     ),
     row(
         "tls-page",
         "4 KiB page by HTTPS, kept alive, 16 connections",
         Quantity::Rate,
         "request",
-        What::Load(tls_pages(PAGE, 16, false)),
+        What::Load(tls_pages(PAGE, 16)),
     ),
     row(
         "tls-download",
         "1 MiB downloads by HTTPS, kept alive",
         Quantity::Rate,
         "MiB",
-        What::Load(tls_pages("/1m.bin", 4, false)),
+        What::Load(tls_pages("/1m.bin", 4)),
     ),
     row(
         "idle-10000",
@@ -356,12 +365,19 @@ const fn pages(path: &'static str, connections: u32, close: bool) -> Load {
     }
 }
 
-const fn tls_pages(path: &'static str, connections: u32, close: bool) -> Load {
+const fn tls_pages(path: &'static str, connections: u32) -> Load {
     Load::Pages {
         path,
         connections,
-        close,
+        close: false,
         tls: true,
+    }
+}
+
+const fn handshakes(resume: bool) -> Load {
+    Load::Handshakes {
+        clients: 16,
+        resume,
     }
 }
 

@@ -156,7 +156,10 @@ fn script(load: &Load, address: &str, timing: &Timing) -> String {
             };
             format!("wrk -t1 -c{connections} -d{load_secs}s {close} '{site}{path}'")
         }
-        Load::Resumed => format!("python3 -S resume.py {address} {PAGE} {load_secs}"),
+        Load::Handshakes { clients, resume } => format!(
+            "./handshakes address={address}:443 path={PAGE} content=.{PAGE} ca=ca.pem clients={clients} seconds={load_secs}{}",
+            if *resume { " resume" } else { "" }
+        ),
         Load::Upload { mib } => format!("python3 -S upload.py {address} {mib} {load_secs}"),
         Load::Ping { interval_ms } => {
             // busybox's, or where there is no busybox, what there is.
@@ -169,7 +172,7 @@ fn script(load: &Load, address: &str, timing: &Timing) -> String {
         "cd /run/bench && export PYTHONPATH=$(echo /usr/lib/xen-*/lib/python)
          coproc python3 -S cputime.py {lead_ms} {window_ms} 2>&1
          exec 3<&${{COPROC[0]}} 4>&${{COPROC[1]}} && read -r problem <&3 && [ -z \"$problem\" ] ||
-             {{ echo \"$problem\"; cat <&3; dmesg | tail -n 3; exit 1; }}
+             {{ echo \"$problem\"; sleep 1; kill $COPROC_PID; cat <&3; dmesg | tail -n 3; exit 1; }}
          began=$EPOCHREALTIME
          {load} >answer 2>&1 & load=$!
          echo >&4; windows=$(cat <&3)
@@ -271,7 +274,7 @@ fn rate(load: &Load, answer: &str) -> Result<f64> {
             named("Requests/sec:")?
         }
         Load::Upload { .. } => named("MiB/sec:")?,
-        Load::Resumed => named("Resumed/sec:")?,
+        Load::Handshakes { .. } => named("Handshakes/sec:")?,
         Load::Ping { .. } | Load::Idle => bail!("a load without a rate"),
     };
     ensure!(rate > 0.0, "nothing was done");

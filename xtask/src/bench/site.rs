@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::{ca, project};
+use crate::ca::{self, Files};
+use crate::project;
 
 /// Names and contents. They look random, so that nobody compresses them, and are the same each time.
 pub(super) fn files() -> [(&'static str, Vec<u8>); 2] {
@@ -32,19 +33,27 @@ pub(crate) fn write() -> Result<PathBuf> {
     write_to("site", &files())
 }
 
-/// The file of the key that both guests have, and of its certificate: ECDSA, P-256. Made if there is none that is good for a month.
+/// The files of the key that both guests have and of its certificate (ECDSA, P-256), and of the CA that made it. They are made if there are
+/// none that are good for a month.
 ///
 /// # Errors
-/// If it can't be written.
-pub(super) fn key() -> Result<PathBuf> {
+/// If they can't be written.
+pub(super) fn keys() -> Result<Files> {
     const GOOD: Duration = Duration::from_secs(330 * 86400);
-    let file = project::target_dir().join("bench").join("tls.pem");
-    let age = fs::metadata(&file).and_then(|found| found.modified());
+    let folder = project::target_dir().join("bench");
+    let files = Files {
+        ca: folder.join("ca.pem"),
+        key: folder.join("tls.pem"),
+    };
+    // The one that is written last.
+    let age = fs::metadata(&files.ca).and_then(|found| found.modified());
     let age = age.ok().and_then(|made| made.elapsed().ok());
     if age.is_none_or(|age| age > GOOD) {
-        fs::write(&file, ca::issue(&["guest"])?.1)?;
+        let (ca, key) = ca::issue(&["guest"])?;
+        fs::write(&files.key, key)?;
+        fs::write(&files.ca, ca)?;
     }
-    Ok(file)
+    Ok(files)
 }
 
 /// Writes a site of the page alone to its folder.

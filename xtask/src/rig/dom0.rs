@@ -51,7 +51,7 @@ pub(crate) fn prepare(dir: &Path, packages: &Packages) -> Result<Dom0> {
         VIF,
         XL_CONF,
         PROGRAMS,
-        PYTHON_MODULE,
+        PYTHON_FOLDER,
         MODULES,
     ];
     let boot = dir.join(format!("boot-{}", fingerprint(&inputs.map(str::as_bytes))));
@@ -123,26 +123,17 @@ fn tree(root: &Path) -> Result<Tree> {
     Ok(gather.tree)
 }
 
-/// Python's module for TLS, for the load generator of `bench`.
-const PYTHON_MODULE: &str = "_ssl.";
+/// Where Python looks for modules of machine code. There are none here, but it complains where there is no folder.
+const PYTHON_FOLDER: &str = "lib-dynload";
 
 /// Adds what Python needs to start with `-S`, and Xen's modules for it.
 fn python(gather: &mut Gather<'_>, root: &Path) -> Result<()> {
     let library = only_match(&root.join("usr/lib"), "python3.", "")?;
     let library = library.strip_prefix(root)?.display().to_string();
     gather.folder(&format!("{library}/encodings"))?;
-    // By these two it knows its folder.
+    // By these it knows its folders.
     gather.add(&format!("{library}/os.py"), text(""));
-    let module = only_match(
-        &root.join(&library).join("lib-dynload"),
-        PYTHON_MODULE,
-        ".so",
-    )?;
-    let bytes = fs::read(&module)?;
-    let module = module.strip_prefix(root)?.display().to_string();
-    // wrk and curl bring its libraries.
-    let executable = false;
-    gather.add(&module, Entry::File { executable, bytes });
+    gather.add(&format!("{library}/{PYTHON_FOLDER}"), Entry::Folder);
     let xen = only_match(&root.join("usr/lib"), "xen-4", "")?.join("lib/python/xen");
     gather.folder(&xen.strip_prefix(root)?.display().to_string())
 }
