@@ -65,10 +65,7 @@ fn disk_of(text: &str) -> Result<Disk> {
     let mut bytes = text.as_bytes().to_vec();
     bytes.resize(DISK_BYTES, 0);
     fs::write(&file, bytes)?;
-    Ok(Disk {
-        read_only: true,
-        ..Disk::of(&file)
-    })
+    Ok(Disk::of(&file))
 }
 
 /// Roles by certificate and by token; nothing by a certificate of somebody else's CA. Then the disk has another key.
@@ -135,7 +132,8 @@ pub(in crate::e2e) fn certificates(context: &mut Context<'_>) -> Result<()> {
     let text = others.server(&[NAME])?;
     let domain = guest.domid()?.context("the guest is gone")?;
     context.xen.dom0().run(&format!(
-        "cat > /tmp/new.pem <<'END'\n{text}END\n\
+        "set -e\n\
+         cat > /tmp/new.pem <<'END'\n{text}END\n\
          dd if=/tmp/new.pem of=$(xenstore-read /local/domain/0/backend/vbd/{domain}/51728/params) bs={DISK_BYTES} conv=sync,fsync\n\
          rm /tmp/new.pem\n\
          xenstore-write /local/domain/{domain}/data/tls xvdb"
