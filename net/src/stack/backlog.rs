@@ -28,14 +28,14 @@ pub(crate) struct Backlog {
 impl Backlog {
     /// Whether one more half-open connection may be taken; if so it is counted, and there is room for it to wait.
     pub(crate) fn admit(&self) -> bool {
-        let admitted = self.half_open.get() < HALF_OPEN && !self.is_full() && self.has_room();
+        let admitted = self.half_open.get() < HALF_OPEN && self.has_room();
         self.half_open.update(|count| count + usize::from(admitted));
         admitted
     }
 
     /// Whether one more may wait to be accepted that was not half open before; if so it is counted.
     pub(crate) fn admit_established(&self) -> bool {
-        let admitted = !self.is_full() && self.has_room();
+        let admitted = self.has_room();
         self.waiting.update(|count| count + usize::from(admitted));
         admitted
     }
@@ -45,8 +45,11 @@ impl Backlog {
         self.waiting.get() >= self.limit
     }
 
-    /// Makes room for one more to wait, also when all that are half open do.
+    /// Whether one more may wait. Makes room for it, also for when all that are half open wait.
     fn has_room(&self) -> bool {
+        if self.is_full() {
+            return false;
+        }
         let mut ready = self.ready.borrow_mut();
         let most = self.half_open.get() + self.waiting.get() + 1;
         let missing = most.saturating_sub(ready.len());
