@@ -72,6 +72,7 @@ const TESTS: &[Test] = &[
     ("https-browser", https::browser),
     ("https-bad-handshakes", https::handshakes::bad),
     ("https-new-keys-under-load", https::handshakes::new_keys),
+    ("https-500-handshakes-in-32", https::handshakes::at_once),
     ("https-crowd-in-32", https::handshakes::crowd),
     ("https-memory-8", https::little_memory),
     ("https-dump-core", https::secrets::dump_core),

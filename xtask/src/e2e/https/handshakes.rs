@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::{NAME, Site, files};
-use crate::e2e::context::Context;
+use crate::e2e::context::{BOOT, Context};
 
 /// Five hundred clients have a connection to a guest of 32 MiB at the same time, and all are served.
 pub(in crate::e2e) fn crowd(context: &mut Context<'_>) -> Result<()> {
@@ -22,6 +22,39 @@ pub(in crate::e2e) fn crowd(context: &mut Context<'_>) -> Result<()> {
             "{said} of 500 were served in the {round} crowd"
         );
     }
+    Ok(())
+}
+
+/// As many handshakes are under way at the same time as a guest takes: each client has the server's half, and none goes on before all do.
+pub(in crate::e2e) fn at_once(context: &mut Context<'_>) -> Result<()> {
+    const COUNT: usize = 500;
+    let site = Site::boot(context, "", Some(32))?;
+    let page = site.curl("/boot/", &[])?;
+    let hello: String = hello().iter().map(|byte| format!("{byte:02x}")).collect();
+    // From dom0, since QEMU's forwarding takes a few connections at a time.
+    let script = format!(
+        "ulimit -n 1024; python3 -S - {} {COUNT} {hello} <<'END'
+import sys
+from _socket import AF_INET, SOCK_STREAM, socket
+address, count, hello = sys.argv[1], int(sys.argv[2]), bytes.fromhex(sys.argv[3])
+clients = [socket(AF_INET, SOCK_STREAM) for _ in range(count)]
+for client in clients:
+    client.settimeout(60)
+    client.connect((address, 443))
+for client in clients:
+    client.sendall(hello)
+# A handshake's record, and ServerHello.
+answers = [client.recv(6) for client in clients]
+print(sum(answer[:1] == b'\x16' and answer[5:] == b'\x02' for answer in answers))
+END",
+        site.guest.address(BOOT)?
+    );
+    let said = context.xen.dom0().run(&script)?;
+    ensure!(
+        said.trim() == COUNT.to_string(),
+        "of {COUNT} clients at once these had an answer: {said}"
+    );
+    ensure!(site.curl("/boot/", &[])? == page, "another page after it");
     Ok(())
 }
 
