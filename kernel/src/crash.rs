@@ -45,3 +45,36 @@ async fn wait_for_request() -> Result<core::convert::Infallible, xenstore::Error
         assert!(!asked, "asked for by the toolstack");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hosted::{self, store};
+    use crate::run::spawn;
+    use crate::time::{Duration, sleep};
+
+    fn ask(letter: &str) {
+        store::write(&format!("{}/control/sysrq", store::HOME), letter);
+    }
+
+    #[test]
+    #[should_panic(expected = "asked for by the toolstack")]
+    fn a_guest_crashes_when_it_is_asked_to() {
+        hosted::test(async || {
+            spawn(on_request());
+            for letter in ["", "h", "cc", "C"] {
+                ask(letter);
+                sleep(Duration::from_secs(1)).await;
+            }
+            hosted::restore(|| ());
+            crate::suspend::about_to().await.resumed().await;
+            sleep(Duration::from_secs(1)).await;
+            assert!(
+                hosted::console_text().contains("suspend: Restored"),
+                "it goes on until then"
+            );
+            ask("c");
+            sleep(Duration::from_secs(1)).await;
+        });
+    }
+}
