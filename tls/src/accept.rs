@@ -122,6 +122,9 @@ impl TlsAcceptor {
         // The order of ours is by what processors are good at; scanners want a server to have one.
         config.ignore_client_order = true;
         config.ticketer = Arc::new(Tickets::default());
+        // A client uses a ticket once, and is given another each time. More would be for those that open several connections at once
+        // after the first; they cost each handshake.
+        config.send_tls13_tickets = 1;
         config.alpn_protocols = options
             .alpn
             .iter()
