@@ -188,9 +188,10 @@ impl Held {
         self.fits(before, 512, 4 << 20)
     }
 
-    /// Whether it is what it was `before`, with nothing under way: of memory, 256 KiB may be what the store knows of what is there now.
+    /// Whether it is what it was `before`, with nothing under way: of memory, 1 MiB may be what the store knows of what is there now, and
+    /// connections that are on their way out.
     fn is_at_rest_as(&self, before: &Self) -> Result<()> {
-        self.fits(before, 0, 256 << 10)
+        self.fits(before, 0, 1 << 20)
     }
 
     fn fits(&self, before: &Self, grants: u64, memory: u64) -> Result<()> {
