@@ -17,6 +17,9 @@
 //! that authenticate, keys with forward secrecy; sessions resumed by tickets whose keys are replaced every six hours; no 0-RTT,
 //! no renegotiation, no compression.
 //!
+//! An idle connection has no buffers of records: what it keeps is rustls's state, and room for a short request. In a guest of 32 MiB each one more to httpd, from
+//! 101 to 214 that were open, took 10 KB with all that belongs to it, buffers of TCP included.
+//!
 //! It is rustls 0.23 with ring, which nobody else names: their next versions lack what this needs. Neither needs an
 //! operating system; time and entropy are the kernel's.
 #![cfg_attr(xenlet = "xen", no_std)]
