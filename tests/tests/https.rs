@@ -13,10 +13,13 @@ use xenlet_kernel::run::spawn;
 use xenlet_kernel::shutdown::Reason;
 use xenlet_kernel::time::{Duration, now, sleep};
 use xenlet_net::hosted::{Peer, PeerStream};
-use xenlet_tests::{Answer, answer, config, get, shut_down};
+use xenlet_tests::{Answer, OPERATOR, answer, config, get, shut_down};
 use xenlet_tls::{Client, Roots, TlsConnector, TlsStream};
 
 /// A key and a certificate by it for `guest.test`, which is its own issuer, in PEM; valid in these years.
+/// The line of the boot module for [`OPERATOR`].
+const TOKENS: &str = "token operator: 0123456789abcdef0123456789abcdef\n";
+
 fn key(years: (i32, i32)) -> (String, String) {
     let mut params = CertificateParams::new(vec!["guest.test".into()]).unwrap();
     params.not_before = date_time_ymd(years.0, 1, 1);
@@ -325,6 +328,26 @@ fn what_is_no_tls_concerns_nobody_else() {
 }
 
 #[test]
+/// A reply that is encrypted is written, and yet somebody has to give up when it is not taken.
+#[test]
+fn who_takes_nothing_is_broken_off() {
+    run_with("", TOKENS, async |browser| {
+        let request = "GET /style.css HTTP/1.1\r\nHost: guest.test\r\n\r\n";
+        let mut greedy = Vec::new();
+        for requests in 1..=24 {
+            let mut stream = browser.connect().await;
+            let requests = request.repeat(requests);
+            stream.write_all(requests.as_bytes()).await.unwrap();
+            stream.flush().await.unwrap();
+            greedy.push(stream);
+        }
+        sleep(Duration::from_secs(90)).await;
+        let facts = browser.ask("/status.json", OPERATOR).await;
+        let facts = String::from_utf8(facts.body).unwrap();
+        assert!(facts.contains("\"connections\":{\"open\":1,"), "{facts}");
+    });
+}
+
 fn asked_to_end_it_finishes_what_it_began() {
     run("", async |browser| {
         let mut busy = browser.connect().await;

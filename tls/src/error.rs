@@ -18,6 +18,8 @@ pub enum Error<E> {
     Truncated,
     /// The handshake took longer than [`Limits::handshake_time`](crate::Limits::handshake_time).
     TimedOut,
+    /// The peer did not take what it was sent.
+    Stalled,
     /// The peer sent a message of more than [`Limits::handshake_bytes`](crate::Limits::handshake_bytes).
     TooLong,
     /// There is no memory to go on with.
@@ -102,6 +104,7 @@ impl<E: fmt::Display> fmt::Display for Error<E> {
             Self::Alert(what) => write!(f, "TLS alert: {what}"),
             Self::Truncated => f.write_str("TLS: the peer hung up without saying so"),
             Self::TimedOut => f.write_str("TLS: the handshake took too long"),
+            Self::Stalled => f.write_str("TLS: the peer takes nothing"),
             Self::TooLong => f.write_str("TLS: the peer sent too much at once"),
             Self::NoMemory => f.write_str("TLS: there is no memory to go on with"),
             Self::Closed => f.write_str("TLS: this end of the stream was closed"),
@@ -117,7 +120,7 @@ impl<E: embedded_io_async::Error + fmt::Display> embedded_io_async::Error for Er
             Self::Stream(error) => error.kind(),
             Self::Protocol(_) | Self::TooLong | Self::Truncated => ErrorKind::InvalidData,
             Self::Alert(_) => ErrorKind::ConnectionAborted,
-            Self::TimedOut => ErrorKind::TimedOut,
+            Self::TimedOut | Self::Stalled => ErrorKind::TimedOut,
             Self::NoMemory => ErrorKind::OutOfMemory,
             Self::Closed => ErrorKind::BrokenPipe,
         }

@@ -16,6 +16,9 @@ use xenlet_net::{Peer, Stream};
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 64 * 1024;
 
+/// How long a peer may leave what it is sent, a record or two. Nobody else counts: for who writes, it is written then.
+const STALL: Duration = Duration::from_secs(20);
+
 /// A connection whose handshake is over. [`TlsAcceptor`](crate::TlsAcceptor) and [`TlsConnector`](crate::TlsConnector)
 /// make them.
 ///
@@ -23,7 +26,8 @@ const LINGER_BYTES: usize = 64 * 1024;
 /// part. For that, reads and writes of the stream below must have the same property, as those of TCP streams do.
 ///
 /// [`write`](Write::write) is done when its bytes are encrypted, and has sent what the stream below took at once. What is
-/// left is sent by whatever is called next: a write, a read that has to wait, [`flush`](Write::flush), [`close`](Self::close).
+/// left is sent by whatever is called next: a write, a read that has to wait, [`flush`](Write::flush), [`close`](Self::close). The
+/// last two wait 20 s for a peer to take it, and are [`Error::Stalled`] then.
 ///
 /// While it waits for input it takes about 4.5 KiB besides the stream below: keys, the state of the protocol, and room for a
 /// record of 640 bytes. Room for longer records, and for those to be sent, is there while they are.
@@ -116,9 +120,7 @@ impl<S: Read + Write, R: Role> TlsStream<S, R> {
         match self.session.advance(wish, &self.spare) {
             Ok(step) => Ok(step),
             Err(error) => {
-                let has_alert = !self.session.outgoing.is_empty();
-                // The first error says more than that the peer doesn't even take an alert.
-                if self.flush().await.is_ok() && has_alert {
+                if !self.session.outgoing.is_empty() {
                     // In a box, so that streams that go well need not have room for it.
                     Box::pin(self.linger()).await;
                 }
@@ -127,9 +129,13 @@ impl<S: Read + Write, R: Role> TlsStream<S, R> {
         }
     }
 
-    /// Lets the peer read an alert: closing a TCP connection with unread input resets it, and a reset can overtake what was sent. Takes in
-    /// what the peer still sends, within limits; who was told that it is over closes at once.
+    /// Sends an alert and lets the peer read it: closing a TCP connection with unread input resets it, and a reset can overtake
+    /// what was sent. Takes in what the peer still sends, within limits; who was told that it is over closes at once.
     async fn linger(&mut self) {
+        // Why this has failed says more than that the peer doesn't even take an alert.
+        if self.flush().await.is_err() {
+            return;
+        }
         let drained = async {
             let (mut scratch, mut left) = ([0; 512], LINGER_BYTES);
             while let Ok(count @ 1..) = self.stream.read(&mut scratch).await {
@@ -236,7 +242,9 @@ where
     }
 
     async fn flush(&mut self) -> Result<(), Self::Error> {
-        self.send().await?;
+        time::timeout(STALL, self.send())
+            .await
+            .map_err(|_| Error::Stalled)??;
         self.stream.flush().await.map_err(Error::Stream)
     }
 }
