@@ -16,11 +16,11 @@ use xenlet_net::hosted::{Peer, PeerStream};
 use xenlet_tests::{Answer, OPERATOR, answer, config, get, shut_down};
 use xenlet_tls::{Client, Roots, TlsConnector, TlsStream};
 
-/// A key and a certificate by it for `guest.test`, which is its own issuer, in PEM; valid in these years.
 /// The line of the boot module for [`OPERATOR`].
 const TOKENS: &str = "token operator: 0123456789abcdef0123456789abcdef\n";
 
 fn key(years: (i32, i32)) -> (String, String) {
+/// A key and a certificate by it for `guest.test`, which is its own issuer, in PEM; valid in these years.
     let mut params = CertificateParams::new(vec!["guest.test".into()]).unwrap();
     params.not_before = date_time_ymd(years.0, 1, 1);
     params.not_after = date_time_ymd(years.1, 1, 1);
@@ -327,7 +327,6 @@ fn what_is_no_tls_concerns_nobody_else() {
     assert!(ended.console.contains("took too long"), "{}", ended.console);
 }
 
-#[test]
 /// A reply that is encrypted is written, and yet somebody has to give up when it is not taken.
 #[test]
 fn who_takes_nothing_is_broken_off() {

@@ -22,8 +22,11 @@ pub(super) fn follow(acceptor: &Rc<TlsAcceptor>) {
             return;
         };
         while watch.changed().await.is_ok() {
-            let Ok(text) = xenstore::read(PATH).await.map(Zeroizing::new) else {
-                continue;
+            let text = match xenstore::read(PATH).await {
+                Ok(text) => Zeroizing::new(text),
+                // No text, so no PEM either; but a key it may be, which is not to stay there.
+                Err(xenstore::Error::Unexpected) => Zeroizing::new(String::from("?")),
+                Err(_) => continue,
             };
             if let Err(error) = xenstore::remove(PATH).await {
                 log::warn!(target: "tls", "the key stays in xenstore, {PATH}: {error}");
