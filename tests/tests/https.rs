@@ -8,6 +8,7 @@ use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use std::rc::Rc;
 use xenlet_blkfront::hosted::{Config as Vbd, Medium, attach};
 use xenlet_httpd::SITE;
+use xenlet_kernel::boot_module;
 use xenlet_kernel::hosted::{self, Config, Ended, store};
 use xenlet_kernel::run::spawn;
 use xenlet_kernel::shutdown::Reason;
@@ -19,8 +20,8 @@ use xenlet_tls::{Client, Roots, TlsConnector, TlsStream};
 /// The line of the boot module for [`OPERATOR`].
 const TOKENS: &str = "token operator: 0123456789abcdef0123456789abcdef\n";
 
-fn key(years: (i32, i32)) -> (String, String) {
 /// A key and a certificate by it for `guest.test`, which is its own issuer, in PEM; valid in these years.
+fn key(years: (i32, i32)) -> (String, String) {
     let mut params = CertificateParams::new(vec!["guest.test".into()]).unwrap();
     params.not_before = date_time_ymd(years.0, 1, 1);
     params.not_after = date_time_ymd(years.1, 1, 1);
@@ -347,6 +348,7 @@ fn who_takes_nothing_is_broken_off() {
     });
 }
 
+#[test]
 fn asked_to_end_it_finishes_what_it_began() {
     run("", async |browser| {
         let mut busy = browser.connect().await;
@@ -416,9 +418,11 @@ fn another_key_under_load_loses_no_request() {
                 })
                 .collect();
             let mut shown = Vec::new();
-            for text in [texts[1].as_str(), "nonsense", "xvda\n"] {
+            let damaged: &[u8] = b"\x30\x82\xff";
+            let second = texts[1].as_bytes();
+            for text in [second, b"nonsense", damaged, b"", b"xvda\n"] {
                 sleep(Duration::from_millis(100)).await;
-                store::write(&path, text);
+                store::write_bytes(&path, text);
                 sleep(Duration::from_millis(100)).await;
                 assert_eq!(store::read(&path), None, "it is taken away");
                 // Somebody new: a session that is resumed shows what it began with.
@@ -428,7 +432,10 @@ fn another_key_under_load_loses_no_request() {
                 shown.push(stream.peer_certificate().unwrap().to_vec());
             }
             assert!(shown[0] != kept.peer_certificate().unwrap());
-            assert!(shown[0] == shown[1] && shown[1] != shown[2]);
+            let [first, same @ .., last] = &shown[..] else {
+                panic!("{} keys", shown.len());
+            };
+            assert!(same.iter().all(|shown| shown == first) && first != last);
             for client in clients {
                 client.await;
             }
@@ -440,6 +447,9 @@ fn another_key_under_load_loses_no_request() {
         xenlet_httpd::run().await.map_err(|e| e.to_string())
     });
     assert_eq!(ended.value, Some(Ok(())), "{}", ended.console);
+    for why in [": it has neither a key nor", ": it is empty"] {
+        assert!(ended.console.contains(why), "{}", ended.console);
+    }
     assert!(
         ended.console.contains("the former one stays"),
         "{}",
@@ -498,13 +508,16 @@ fn a_key_on_a_disk() {
 
 #[test]
 fn a_certificate_that_nobody_vouches_for() {
+    let tokens = Some(TOKENS.to_owned());
     let ended = hosted::run(
-        config("tls=selfsigned ip=10.0.2.15/24 https_port=8443", None),
+        config("tls=selfsigned ip=10.0.2.15/24 https_port=8443", tokens),
         async || {
             let peer = Peer::attach_default();
             spawn(async move {
                 let there = get(&peer, "/", "").await;
                 assert_eq!(there.field("Location"), Some("https://guest:8443/"));
+                let left = boot_module::take(<[u8]>::len);
+                assert_eq!(left, Ok(None), "the boot module is taken, and wiped");
                 shut_down("poweroff");
             });
             xenlet_httpd::run().await.map_err(|e| e.to_string())
@@ -515,6 +528,11 @@ fn a_certificate_that_nobody_vouches_for() {
         ended
             .console
             .contains("the certificate is for localhost until"),
+        "{}",
+        ended.console
+    );
+    assert!(
+        !ended.console.contains("there is no token"),
         "{}",
         ended.console
     );

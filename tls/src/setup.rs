@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | `tls=selfsigned` | makes a key and a certificate that nobody vouches for | the boot module's |
 //! | `tls=xvdb` | takes the file from the begin of a disk (the feature `disk`) | the boot module |
-//! | `tls=off` | serves in the clear; the file's tokens are good for that too | TLS |
+//! | `tls=off` | serves in the clear | TLS |
 //! | `tls12` | speaks TLS 1.2 too | TLS 1.3 alone |
 //!
 //! The file is PEM, and lines between its sections:
@@ -17,7 +17,8 @@
 //! -----BEGIN CERTIFICATE----- …
 //! ```
 //!
-//! Tokens are here, and not on the command line, which every domain of the host may read.
+//! Tokens are here, and not on the command line, which every domain of the host may read. With `tls=` of any kind they are read
+//! from the boot module, if there is one, all the same; it is always wiped.
 //!
 //! Another key comes while the guest runs: the host writes it to `data/tls` in xenstore, or the name of the disk that has it.
 
@@ -45,8 +46,10 @@ pub async fn set_up<const CLIENTS: bool, E: fmt::Display>(
     mut token: impl FnMut(&str, &[u8]) -> Result<(), E>,
 ) -> Result<Option<Rc<TlsAcceptor>>, String> {
     let mode = cmdline::get("tls");
-    if mode == Some("off") {
+    if mode.is_some() {
         source::module(|text| text::tokens(text, &mut token))?;
+    }
+    if mode == Some("off") {
         return Ok(None);
     }
     let now = check().map_err(|why| why.to_string())?;
