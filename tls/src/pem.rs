@@ -45,11 +45,11 @@ fn section<'t>(
     let wrong = |line, what| Malformed { line, what };
     let mut decoder = Decoder::default();
     for (line, text) in lines {
-        if let Some(end) = label_of(text, "-----END ") {
-            if end != label {
+        if text.trim_ascii().starts_with(b"-----") {
+            if label_of(text, "-----END ") != Some(label) {
                 return Err(wrong(
                     line,
-                    "the section ends as another one than it began as",
+                    "the section ends as another one than it began as, or there is more in this line: does a file lack its last line's end?",
                 ));
             }
             let der = decoder

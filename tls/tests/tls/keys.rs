@@ -81,6 +81,20 @@ fn what_is_wrong_is_said_in_a_line() {
             &*format!("line {}: the key can't be used", lines(&certificate) + 1),
         ),
         (
+            format!("{}token operator: x\n{key}", certificate.trim_end()),
+            &*format!(
+                "line {}: the section ends as another one than it began as, or",
+                lines(&certificate)
+            ),
+        ),
+        (
+            format!("{}{certificate}", key.trim_end()),
+            &*format!(
+                "line {}: the section ends as another one than it began as, or",
+                lines(&key)
+            ),
+        ),
+        (
             format!("{certificate}{}", &key[..80]),
             &*format!(
                 "line {}: the section that begins here has no end",
