@@ -434,9 +434,10 @@ impl Access {
         if rule.who.iter().any(is_somebody) {
             return Verdict::Admitted;
         }
+        let takes_tokens = rule.who.iter().any(|who| matches!(who, Who::Token(_)));
         match shown {
-            Some(_) => Verdict::WrongToken,
-            None => Verdict::Nobody(rule.who.iter().any(|who| matches!(who, Who::Token(_)))),
+            Some(_) if takes_tokens => Verdict::WrongToken,
+            _ => Verdict::Nobody(takes_tokens),
         }
     }
 }
