@@ -129,6 +129,9 @@ impl Tokens {
     #[cfg(feature = "tls")]
     pub(crate) fn give(&self, name: &str, token: &[u8]) -> Result<(), TokenError> {
         let role = Role::named(name).ok_or(TokenError::Unknown)?;
+        if self.place(role).get().is_some() {
+            return Err(TokenError::Twice);
+        }
         if !is_token(token) {
             return Err(TokenError::Characters);
         }

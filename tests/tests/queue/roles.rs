@@ -5,7 +5,7 @@ use embedded_io_async::{Read, Write};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use std::fmt::Debug;
 use xenlet_blkfront::hosted::{Faults, Medium};
-use xenlet_kernel::hosted::store;
+use xenlet_kernel::hosted::{self, store};
 use xenlet_kernel::time::{self, Duration, sleep};
 use xenlet_net::hosted::Peer;
 use xenlet_tests::config;
@@ -201,6 +201,23 @@ fn who_shows_a_certificate_of_a_role_needs_no_token() {
         ended.console.contains("serving the queue on port 443"),
         "{}",
         ended.console
+    );
+}
+
+#[test]
+fn a_token_that_is_given_twice_is_told() {
+    let (_, server) = issue("server");
+    let module = format!("{server}token uploader: one\ntoken uploader: two\n");
+    let medium = Medium::new(8 * MIB);
+    let ended = hosted::run(config("format=ifblank", Some(module)), async move || {
+        let disk = medium.disk(Faults::default());
+        let served = xenlet_queue::serve(Ok::<_, String>(disk)).await;
+        served.map_err(|e| e.to_string())
+    });
+    let error = ended.value.unwrap().unwrap_err();
+    assert!(
+        error.ends_with("the token \"uploader\": it is there twice"),
+        "{error}"
     );
 }
 
