@@ -22,6 +22,8 @@ pub(crate) struct Malformed {
 
 /// The sections of `text`. What is between them is a comment.
 pub(crate) fn sections(text: &[u8]) -> impl Iterator<Item = Result<Section<'_>, Malformed>> {
+    // Some editors mark text as UTF-8.
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     let mut lines = (1..).zip(text.split(|byte| *byte == b'\n'));
     core::iter::from_fn(move || {
         let (line, label) = lines
@@ -62,7 +64,10 @@ fn section<'t>(
             });
         }
         if text.contains(&b':') {
-            return Err(wrong(line, "an old way of encryption"));
+            return Err(wrong(
+                line,
+                "the key is encrypted: `openssl pkey -in KEY` decrypts it",
+            ));
         }
         decoder
             .feed(text.trim_ascii())
@@ -165,17 +170,21 @@ mod tests {
 
     #[test]
     fn sections_with_text_around_them() {
-        let text = "subject=x\r\n-----BEGIN A-----\r\nAQID\r\nBAU=\r\n-----END A-----\r\n\r\nmore\n-----BEGIN B C-----\n-----END B C-----";
+        let text = "\u{feff}-----BEGIN 0-----\nAA==\n-----END 0-----\nsubject=x\r\n-----BEGIN A-----\r\nAQID\r\nBAU=\r\n-----END A-----\r\n\r\nmore\n-----BEGIN B C-----\n-----END B C-----";
         let found: Vec<_> = sections(text.as_bytes()).map(Result::unwrap).collect();
         assert_eq!(
             (found[0].label, found[0].line, &found[0].der[..]),
-            ("A", 2, &[1, 2, 3, 4, 5][..])
+            ("0", 1, &[0][..])
         );
         assert_eq!(
-            (found[1].label, found[1].line, found[1].der.len()),
-            ("B C", 8, 0)
+            (found[1].label, found[1].line, &found[1].der[..]),
+            ("A", 5, &[1, 2, 3, 4, 5][..])
         );
-        assert_eq!(found.len(), 2);
+        assert_eq!(
+            (found[2].label, found[2].line, found[2].der.len()),
+            ("B C", 11, 0)
+        );
+        assert_eq!(found.len(), 3);
     }
 
     #[test]
@@ -193,7 +202,7 @@ mod tests {
             (
                 "-----BEGIN A-----\nProc-Type: 4,ENCRYPTED\nAQID\n-----END A-----",
                 2,
-                "encryption",
+                "`openssl pkey",
             ),
         ] {
             let error = decode(text).unwrap_err();

@@ -67,7 +67,7 @@ fn what_is_wrong_is_said_in_a_line() {
         ),
         (
             format!("{damaged}{key}"),
-            "line 1: the certificate is damaged",
+            "line 1: the certificate is damaged, or not of version 3",
         ),
         (
             format!(
