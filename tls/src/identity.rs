@@ -97,7 +97,7 @@ impl fmt::Display for KeyError {
                 f,
                 "line {line}: the key can't be used: it must be ECDSA (P-256, P-384) or RSA (2048 bits and more), in PKCS#8, SEC1 or PKCS#1"
             ),
-            Self::BadCertificate(line) => write!(f, "line {line}: the certificate is damaged, or not of version 3: `openssl x509 -req` makes such with -extfile"),
+            Self::BadCertificate(line) => write!(f, "line {line}: the certificate is damaged, or not of version 3"),
             Self::Unmatched(line) => write!(f, "line {line}: the key belongs to none of the certificates"),
             Self::Astray(line) => write!(
                 f,

@@ -22,8 +22,6 @@ pub(crate) struct Malformed {
 
 /// The sections of `text`. What is between them is a comment.
 pub(crate) fn sections(text: &[u8]) -> impl Iterator<Item = Result<Section<'_>, Malformed>> {
-    // Some editors mark text as UTF-8.
-    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     let mut lines = (1..).zip(text.split(|byte| *byte == b'\n'));
     core::iter::from_fn(move || {
         let (line, label) = lines
@@ -51,7 +49,7 @@ fn section<'t>(
             if label_of(text, "-----END ") != Some(label) {
                 return Err(wrong(
                     line,
-                    "the section ends as another one than it began as, or there is more in this line: does a file lack its last line's end?",
+                    "the section ends as another one than it began as, or more is in its line",
                 ));
             }
             let der = decoder
@@ -64,10 +62,7 @@ fn section<'t>(
             });
         }
         if text.contains(&b':') {
-            return Err(wrong(
-                line,
-                "the key is encrypted: `openssl pkey -in KEY` decrypts it",
-            ));
+            return Err(wrong(line, "encrypted: `openssl pkey` decrypts it"));
         }
         decoder
             .feed(text.trim_ascii())
@@ -170,7 +165,7 @@ mod tests {
 
     #[test]
     fn sections_with_text_around_them() {
-        let text = "\u{feff}-----BEGIN 0-----\nAA==\n-----END 0-----\nsubject=x\r\n-----BEGIN A-----\r\nAQID\r\nBAU=\r\n-----END A-----\r\n\r\nmore\n-----BEGIN B C-----\n-----END B C-----";
+        let text = "-----BEGIN 0-----\nAA==\n-----END 0-----\nsubject=x\r\n-----BEGIN A-----\r\nAQID\r\nBAU=\r\n-----END A-----\r\n\r\nmore\n-----BEGIN B C-----\n-----END B C-----";
         let found: Vec<_> = sections(text.as_bytes()).map(Result::unwrap).collect();
         assert_eq!(
             (found[0].label, found[0].line, &found[0].der[..]),
