@@ -270,12 +270,12 @@ fn without_a_good_key_nothing_is_served() {
         (
             "",
             Some(good.clone() + &certificate + "token operator: short"),
-            "the token \"operator\": it is shorter than 16 characters",
+            "the token: it is shorter than 16 characters",
         ),
         (
             "",
             Some(good.clone() + &certificate + "token operat: 0123456789abcdef"),
-            "the token \"operat\": no access rule of this image names it",
+            "the token: no access rule of this image names it",
         ),
         (
             "",

@@ -82,7 +82,8 @@ impl TlsAcceptor {
     }
 
     /// An acceptor that asks clients for a certificate by one of `clients`, and refuses those that show another one; those
-    /// that show none too, if it is `required`. [`TlsStream::peer_certificate`] is what was shown.
+    /// that show none too, if it is `required`. [`TlsStream::peer_certificate`] is what was shown; a session that is resumed has what was
+    /// shown when it began, twelve hours ago at most.
     ///
     /// # Errors
     /// As [`new`](Self::new).

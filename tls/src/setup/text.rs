@@ -57,8 +57,9 @@ pub(super) fn tokens<E: fmt::Display>(
         let Some((name, value)) = pair else {
             return Err(format!("line {number}: a token is `token NAME: TOKEN`"));
         };
+        // Without the name: who has it the wrong way round has the secret there.
         token(name.trim_ascii(), value.trim_ascii())
-            .map_err(|why| format!("line {number}: the token {name:?}: {why}"))?;
+            .map_err(|why| format!("line {number}: the token: {why}"))?;
     }
     Ok(())
 }
