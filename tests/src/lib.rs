@@ -23,15 +23,11 @@ pub const OPERATOR: &str = "Authorization: Bearer 0123456789abcdef0123456789abcd
 ///
 /// # Panics
 /// As [`run_with`].
-pub fn run<A, T>(
+pub fn run<A: Termination + 'static, T: Send + 'static>(
     line: &str,
     application: impl AsyncFnOnce() -> A + Send + 'static,
     client: impl AsyncFnOnce(Peer) -> T + Send + 'static,
-) -> (T, Ended<()>)
-where
-    A: Termination + 'static,
-    T: Send + 'static,
-{
+) -> (T, Ended<()>) {
     let module = format!("token operator: {TOKEN}\n");
     run_with(config(line, Some(module)), application, client)
 }
