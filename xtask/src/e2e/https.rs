@@ -133,10 +133,14 @@ impl Site {
 /// A CA's file, and the file of a key by it.
 fn files(names: &[&str]) -> Result<(PathBuf, PathBuf)> {
     let (ca, key) = ca::issue(names)?;
-    let files = (Context::keep("ca.pem")?, Context::keep("tls.pem")?);
-    fs::write(&files.0, ca)?;
-    fs::write(&files.1, key)?;
-    Ok(files)
+    Ok((written("ca.pem", &ca)?, written("tls.pem", &key)?))
+}
+
+/// A file of this name with this text.
+fn written(name: &str, text: &str) -> Result<PathBuf> {
+    let file = Context::keep(name)?;
+    fs::write(&file, text)?;
+    Ok(file)
 }
 
 /// Every file, byte for byte, to curl; port 80 leads there.
@@ -254,10 +258,8 @@ pub(super) fn bad_keys(context: &mut Context<'_>) -> Result<()> {
         ),
         (text.replace("\nMI", "\nMX"), "line "),
     ] {
-        let file = Context::keep("bad.pem")?;
-        fs::write(&file, text)?;
         let settings = Settings {
-            key: Some(file),
+            key: Some(written("bad.pem", &text)?),
             extra: Some(context.address().into()),
             ..Settings::default()
         };

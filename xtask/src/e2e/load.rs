@@ -158,8 +158,9 @@ fn upload(
 
 /// What a guest holds, of what could leak.
 #[derive(Clone, Copy, Debug)]
-struct Held {
-    /// Bytes, without what is kept to be faster and the pages that backends have.
+pub(super) struct Held {
+    /// Bytes, without what is kept to be faster the next time, and given back when memory is short, and without the pages that backends
+    /// have too.
     memory: u64,
     grants: u64,
     channels: u64,
@@ -168,7 +169,8 @@ struct Held {
 }
 
 impl Held {
-    fn of(uploads: &Uploads) -> Result<Self> {
+    /// What the queue's guest holds: all of it in one answer, for one moment.
+    pub(super) fn of(uploads: &Uploads) -> Result<Self> {
         let stats = uploads.stats()?;
         let count = |place| uploads::number(&stats, place);
         let grants = count("/held/grants")?;
@@ -194,13 +196,14 @@ impl Held {
         self.fits(before, 0, 1 << 20)
     }
 
-    fn fits(&self, before: &Self, grants: u64, memory: u64) -> Result<()> {
+    /// Whether it is what it was `before`, but for so many grants and bytes of memory more.
+    pub(super) fn fits(&self, before: &Self, grants: u64, memory: u64) -> Result<()> {
         let fixed = |held: &Self| (held.channels, held.watches, held.kept_pages);
         ensure!(
             fixed(self) == fixed(before)
                 && self.grants <= before.grants + grants
                 && self.memory <= before.memory + memory,
-            "the guest held {before:?} after the first round, and now {self:?}"
+            "the guest held {before:?} before, and now {self:?}"
         );
         Ok(())
     }

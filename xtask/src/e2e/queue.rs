@@ -10,7 +10,8 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::content::Content;
 use super::context::{BOOT, Context, Server};
-use super::uploads::{Listed, TOKENS, Uploads, number};
+use super::load::Held;
+use super::uploads::{Listed, TOKENS, Uploads};
 use crate::commands::disk;
 use crate::xen::{Disk, Settings};
 
@@ -286,33 +287,15 @@ pub(super) fn much_larger_than_memory(context: &mut Context<'_>) -> Result<()> {
         uploads.put(name, &Content::new(9, bytes))?;
         uploads.fetch(name, &Content::new(9, bytes))?;
     }
-    // Without what is kept to be faster the next time, and given back when memory is short; without the pages that backends have too,
-    // which are counted by themselves; in one answer, for one moment.
-    let memory = || {
-        let stats = uploads.stats()?;
-        let grants = number(&stats, "/held/grants")?;
-        let kept = number(&stats, "/disk/cached_bytes")?
-            + number(&stats, "/connections/spare_bytes")?
-            + grants * 4096;
-        let used = number(&stats, "/memory/used_bytes")?.saturating_sub(kept);
-        Ok::<_, anyhow::Error>((used, grants, stats))
-    };
-    let (before, granted, then) = memory()?;
+    let before = Held::of(&uploads)?;
     let room = uploads.count("/disk/free_bytes")?;
     let content = Content::new(10, 512 * MIB);
     uploads.put("large", &content)?;
     uploads.fetch("large", &content)?;
     ensure!(uploads.delete("large")? == 204, "it can't be deleted");
     await_room(&uploads, room)?;
-    eventually(|| {
-        let (used, grants, now) = memory()?;
-        // The disk's driver keeps the pages of the most requests that it has had at once: a few of 256 KiB, of the two thousand.
-        ensure!(
-            used <= before + 64 * 1024 && grants <= granted + 256,
-            "{used} bytes of memory are in use: {now}, and {before} were before: {then}"
-        );
-        Ok(())
-    })?;
+    // The disk's driver keeps the pages of the most requests that it has had at once: a few of 256 KiB, of the two thousand.
+    eventually(|| Held::of(&uploads)?.fits(&before, 256, 64 * 1024))?;
     sound(context, &disk)
 }
 

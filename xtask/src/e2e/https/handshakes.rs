@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::{NAME, Site, files};
+use super::{NAME, Site, files, written};
 use crate::e2e::context::{BOOT, Context};
 
 /// Five hundred clients have a connection to a guest of 32 MiB at the same time, and all are served.
@@ -180,8 +180,7 @@ pub(in crate::e2e) fn new_keys(context: &mut Context<'_>) -> Result<()> {
     let keys = [fs::read_to_string(&first.1)?, other.1];
     let both = fs::read_to_string(&first.0)? + &other.0;
     let mut site = Site::boot_with(context, "", None, first.0, first.1)?;
-    site.ca = Context::keep("both.pem")?;
-    fs::write(&site.ca, both)?;
+    site.ca = written("both.pem", &both)?;
     let domain = site.guest.domid()?.context("the guest is gone")?;
     let (site, over, served) = (&site, &AtomicBool::new(false), &AtomicUsize::new(0));
     let ask = || {
@@ -219,8 +218,6 @@ pub(in crate::e2e) fn new_keys(context: &mut Context<'_>) -> Result<()> {
         .count();
     ensure!(times == 3, "it took {times} of three keys:\n{console}");
     // The last one is the other CA's.
-    let alone = Context::keep("other.pem")?;
-    fs::write(&alone, other.0)?;
-    let alone = alone.display().to_string();
+    let alone = written("other.pem", &other.0)?.display().to_string();
     site.curl("/", &["--cacert", &alone]).map(drop)
 }

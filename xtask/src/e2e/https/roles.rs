@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::NAME;
+use super::{NAME, written};
 use crate::ca::Ca;
 use crate::e2e::QUEUE;
 use crate::e2e::context::{BOOT, Context};
@@ -154,10 +154,4 @@ pub(in crate::e2e) fn certificates(context: &mut Context<'_>) -> Result<()> {
     let said = uploader.ask("/stats", &[])?;
     ensure!(said.contains("certificate"), "by the former key: {said}");
     Ok(())
-}
-
-fn written(name: &str, text: &str) -> Result<PathBuf> {
-    let file = Context::keep(name)?;
-    fs::write(&file, text)?;
-    Ok(file)
 }
