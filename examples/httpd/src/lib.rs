@@ -9,6 +9,8 @@
 //!
 //! With the feature `tls` it serves by HTTPS, with the key that is its boot module or on a disk ([`secure`]).
 //!
+//! With the feature `inspect` it can be looked into while it runs (`xenlet_inspect`).
+//!
 //! Further words, besides those of the kernel and the network: `crash=null`, `crash=code`, `crash=data`,
 //! `crash=panic` and `crash=loop` make it crash a second after its start, for tests of what a crash looks like.
 #![cfg_attr(xenlet = "xen", no_std)]
@@ -48,6 +50,8 @@ const PORT: u16 = 80;
 ///
 /// If the network can't be listened to, or the disk has no site.
 pub async fn run() -> Result<(), Error> {
+    #[cfg(feature = "inspect")]
+    xenlet_inspect::start();
     if let Some(how) = cmdline::get("crash") {
         run::spawn(crash::soon(how));
     }

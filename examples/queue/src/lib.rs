@@ -46,6 +46,8 @@
 //!
 //! With the feature `tls` it serves by HTTPS, with a key as `xenlet_tls::setup` has it, whose file may have the tokens too. Where the
 //! file has CAs for clients, who shows a certificate by one of them with the common name `uploader` or `downloader` needs no token.
+//!
+//! With the feature `inspect` it can be looked into while it runs (`xenlet_inspect`).
 #![cfg_attr(xenlet = "xen", no_std)]
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -93,6 +95,8 @@ const PORT: u16 = 80;
 ///
 /// As [`serve`].
 pub async fn run() -> Result<(), Error> {
+    #[cfg(feature = "inspect")]
+    xenlet_inspect::start();
     balloon::start();
     spawn(xenlet_storage::black_box());
     #[cfg(not(xenlet = "unix"))]

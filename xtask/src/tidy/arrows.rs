@@ -22,6 +22,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "xenlet-http",
         &["xenlet-tls", "xenlet-net", "xenlet-kernel"],
     ),
+    (
+        "xenlet-inspect",
+        &["xenlet-http", "xenlet-net", "xenlet-kernel"],
+    ),
 ];
 
 /// What applications may use: not the drivers, which are `net`'s. An appliance made of another builds on its library.
@@ -32,6 +36,7 @@ const APPLICATIONS_MAY_USE: &[&str] = &[
     "xenlet-storage",
     "xenlet-tls",
     "xenlet-http",
+    "xenlet-inspect",
     "xenlet-fs-static",
     "xenlet-fs-static-build",
     "xenlet-httpd",

@@ -1,0 +1,45 @@
+//! Looking into a running guest, for its operator: by HTTP on a port of its own.
+//!
+//! An application has it by one line, [`start`], and by depending on this crate, which switches on what the others note for it. The
+//! service is there if the command line says so, `inspect=PORT`, and answers whoever reaches that port: which networks do is for the
+//! operator to decide.
+//!
+//! | request | answers |
+//! | --- | --- |
+//! | `GET /` | what there is to ask for |
+#![cfg_attr(xenlet = "xen", no_std)]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod service;
+
+use alloc::format;
+use alloc::string::String;
+use core::num::NonZeroU16;
+use service::Inspect;
+use xenlet_http::Service;
+use xenlet_kernel::{cmdline, run};
+use xenlet_net::TcpListener;
+
+/// Opens the service that the command line asks for, in the background. What is wrong with it is logged; the application goes on.
+pub fn start() {
+    match cmdline::parse::<NonZeroU16>("inspect") {
+        Ok(None) => {}
+        Ok(Some(port)) => drop(run::spawn(async move {
+            if let Err(why) = serve(port.get()).await {
+                log::error!(target: "inspect", "{why}");
+            }
+        })),
+        Err(why) => log::error!(target: "inspect", "{why}: it is a port, as inspect=9100"),
+    }
+}
+
+/// Serves until the domain is asked to end.
+async fn serve(port: u16) -> Result<(), String> {
+    let listener = TcpListener::bind(port).await;
+    let listener = listener.map_err(|why| format!("inspect={port}: {why}"))?;
+    log::info!(target: "inspect", "on port {port}, for whoever reaches it");
+    Service::new(Inspect).serve(listener).await;
+    Ok(())
+}
