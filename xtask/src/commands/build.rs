@@ -16,6 +16,7 @@ use crate::project::Target;
   cargo xtask build --site site.img      one that serves what is on a disk (cargo xtask disk from-folder)
   cargo xtask build --tls                one that serves by HTTPS, with the key and certificates in tls.pem
   cargo xtask build --tls=disk           the same with a key on a disk, key.img
+  cargo xtask build --inspect            one that can be looked into, with inspect=9100 on its command line
   cargo xtask build --target unix        the same program on this machine's sockets")]
 pub(crate) struct Arguments {
     /// What to build for
@@ -30,6 +31,9 @@ pub(crate) struct Arguments {
     /// Serve by HTTPS, with a key that is there
     #[arg(long, value_enum, value_name = "WHERE", num_args = 0..=1, require_equals = true, default_missing_value = "module")]
     tls: Option<Key>,
+    /// Let its operator look into it while it runs: `inspect=PORT` in its command line says where
+    #[arg(long)]
+    inspect: bool,
 }
 
 /// # Errors
@@ -38,6 +42,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let with = With {
         site: arguments.site.as_deref(),
         tls: arguments.tls,
+        inspect: arguments.inspect,
     };
     let image = image::build(&arguments.app, arguments.target, with)?;
     if arguments.target == Target::Xen {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::Ipv4Addr;
+use std::num::NonZeroU16;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus};
@@ -28,6 +29,7 @@ use crate::xen::{self, Disk, Guest, On, Settings, Xen};
   cargo xtask run --site site.img --extra cache=4M
   cargo xtask run --extra 'ip=10.0.2.50/24 gw=10.0.2.2 log=debug'
   cargo xtask run --tls
+  cargo xtask run --inspect
   cargo xtask run --app queue --disk data.img
   cargo xtask run --target unix
 
@@ -51,6 +53,9 @@ pub(crate) struct Arguments {
     /// The port of 127.0.0.1 that leads to the guest's port 80
     #[arg(long, default_value_t = 8080)]
     port: u16,
+    /// Let it be looked into, on this port of 127.0.0.1: metrics, traces, packets
+    #[arg(long, value_name = "PORT", num_args = 0..=1, require_equals = true, default_missing_value = "9100")]
+    inspect: Option<NonZeroU16>,
     /// The guest's memory
     #[arg(long, value_name = "MIB")]
     memory: Option<u64>,
@@ -88,6 +93,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let with = With {
         site: arguments.site.as_deref(),
         tls: arguments.tls.as_ref().map(|_| Key::Module),
+        inspect: arguments.inspect.is_some(),
     };
     let image = image::build(&arguments.app, arguments.target, with)?;
     if arguments.target != Target::Xen {
@@ -131,6 +137,9 @@ fn given(arguments: &Arguments) -> Result<(Vec<Disk>, Option<String>)> {
         let word = format!("https_port={}", arguments.https_port);
         extra = Some(format!("{word} {}", extra.unwrap_or_default()));
     }
+    if let Some(port) = arguments.inspect {
+        extra = Some(format!("inspect={port} {}", extra.unwrap_or_default()));
+    }
     Ok((disks, extra))
 }
 
@@ -148,12 +157,17 @@ fn key(given: &Option<PathBuf>) -> Result<PathBuf> {
     }
 }
 
-/// Ports of 127.0.0.1, each with the guest's that it leads to and what is spoken there.
-fn ports(arguments: &Arguments) -> Vec<(u16, u16, &'static str)> {
-    let https = (arguments.https_port, HTTPS_PORT, "https");
-    let http = (arguments.port, GUEST_PORT, "http");
+/// A port of 127.0.0.1, the guest's that it leads to, and what is said of it before its address.
+type Way = (u16, u16, &'static str);
+
+fn ports(arguments: &Arguments) -> Vec<Way> {
+    let https = (arguments.https_port, HTTPS_PORT, "serving https");
+    let http = (arguments.port, GUEST_PORT, "serving http");
     let https = arguments.tls.as_ref().map(|_| https);
-    https.into_iter().chain([http]).collect()
+    let inspect = arguments
+        .inspect
+        .map(|port| (port.get(), port.get(), "to look into it: http"));
+    https.into_iter().chain([http]).chain(inspect).collect()
 }
 
 fn run_program(
@@ -172,8 +186,8 @@ fn run_program(
         program.arg(disk.word(number)?);
     }
     program.args(extra.iter().flat_map(|extra| extra.split_whitespace()));
-    for (host, _, scheme) in ports(arguments) {
-        println!("serving {scheme}://127.0.0.1:{host}/");
+    for (host, _, what) in ports(arguments) {
+        println!("{what}://127.0.0.1:{host}/");
     }
     // Ctrl-C is the program's, which shares this terminal: here it must only not end us first.
     interrupt::watch()?;
@@ -266,7 +280,7 @@ fn follow(guest: &mut Guest, forward: &mut Forward<'_>) -> Result<()> {
 /// The forwards of ports of 127.0.0.1 to the guest, which gets its address only after a while.
 struct Forward<'x> {
     xen: &'x Xen,
-    ports: Vec<(u16, u16, &'static str)>,
+    ports: Vec<Way>,
     to: Option<Ipv4Addr>,
 }
 
@@ -276,14 +290,14 @@ impl Forward<'_> {
             return Ok(());
         }
         self.end()?;
-        for (host, guest, scheme) in &self.ports {
+        for (host, guest, what) in &self.ports {
             match self
                 .xen
                 .forward(*host, &format!("{address}:{guest}"))
-                .context("choose another port with --port, or --https-port")?
+                .context("choose another port with --port, --https-port or --inspect=PORT")?
             {
-                Some(port) => println!("serving {scheme}://127.0.0.1:{port}/"),
-                None => println!("serving {scheme}://{address}/"),
+                Some(port) => println!("{what}://127.0.0.1:{port}/"),
+                None => println!("{what}://{address}:{guest}/"),
             }
         }
         self.to = Some(address);

@@ -97,6 +97,8 @@ pub(crate) struct With<'w> {
     pub(crate) site: Option<&'w Path>,
     /// The feature `tls`, and where the guest's key is.
     pub(crate) tls: Option<Key>,
+    /// The feature `inspect`.
+    pub(crate) inspect: bool,
 }
 
 /// Where the key of a guest that speaks TLS is.
@@ -133,6 +135,7 @@ pub(crate) fn build(name: &str, target: Target, with: With<'_>) -> Result<Image>
     };
     cargo.args([verb, "--package", &app.package, "--bin", &app.program]);
     let mut features: Vec<&str> = with.tls.map(|_| "tls").into_iter().collect();
+    features.extend(with.inspect.then_some("inspect"));
     let mut disk = None;
     match with.site.map(Site::find).transpose()? {
         Some(Site::Folder(folder)) => {
