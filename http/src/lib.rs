@@ -27,7 +27,7 @@
 //! would begin is then a matter of opinion.
 //!
 //! A request that arrives whole costs no allocation, and a reply whose head was made at build time costs no formatting.
-#![no_std]
+#![cfg_attr(xenlet = "xen", no_std)]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
@@ -45,6 +45,7 @@ mod head;
 #[cfg(feature = "https")]
 pub mod https;
 mod io;
+mod metrics;
 mod range;
 mod request;
 mod select;

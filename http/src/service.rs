@@ -1,6 +1,7 @@
 //! A server on the network: the accept loop, and what one connection does.
 
 use crate::error::rare;
+use crate::metrics::{self, Counted, Numbers};
 use crate::{Clock, Connection, Error, Exchange, Limits, Server, Status};
 use alloc::rc::Rc;
 use core::cell::Cell;
@@ -90,6 +91,7 @@ impl<H: Handler> Service<H> {
         listener: TcpListener,
         layer: impl AsyncFn(TcpStream) -> Option<T> + Clone + 'static,
     ) {
+        metrics::add(listener.local_port(), &self);
         let mut asked_to_end = pin!(shutdown::requested());
         while let Some(accepted) = unless(asked_to_end.as_mut(), self.accept(&listener)).await {
             let stream = match accepted {
@@ -165,6 +167,15 @@ impl<H: Handler> Service<H> {
             }
         }
         Ok(())
+    }
+}
+
+impl<H> Counted for Service<H> {
+    fn numbers(&self) -> Numbers {
+        Numbers {
+            counters: self.server.counters(),
+            max_connections: self.max_connections,
+        }
     }
 }
 

@@ -7,11 +7,18 @@
 //! | request | answers |
 //! | --- | --- |
 //! | `GET /` | what there is to ask for |
+//! | `GET /metrics` | the guest's numbers, in Prometheus's text format |
+//!
+//! A key typed in `xl console` is answered with or without that word: `m` with the same numbers, `?` or Enter with what other keys there
+//! are.
 #![cfg_attr(xenlet = "xen", no_std)]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
+#[cfg(not(xenlet = "unix"))]
+mod console;
+mod metrics;
 mod service;
 
 use alloc::format;
@@ -22,8 +29,11 @@ use xenlet_http::Service;
 use xenlet_kernel::{cmdline, run};
 use xenlet_net::TcpListener;
 
-/// Opens the service that the command line asks for, in the background. What is wrong with it is logged; the application goes on.
+/// Opens the service that the command line asks for, and answers keys, in the background. What is wrong with it is logged; the
+/// application goes on.
 pub fn start() {
+    #[cfg(not(xenlet = "unix"))]
+    run::spawn(console::serve());
     match cmdline::parse::<NonZeroU16>("inspect") {
         Ok(None) => {}
         Ok(Some(port)) => drop(run::spawn(async move {

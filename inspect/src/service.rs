@@ -1,11 +1,13 @@
 //! What the service answers.
 
+use crate::metrics;
 use embedded_io_async::{Read, Write};
 use xenlet_http::{Error, Exchange, Handler, KernelClock, Method, PLAIN_TEXT, Server, Status};
 
 /// What `GET /` says.
 const INDEX: &str = "\
 /             this list
+/metrics      numbers, for Prometheus
 ";
 
 /// Answers requests.
@@ -30,6 +32,7 @@ impl Handler for Inspect {
                     .respond(Status::OK, &[PLAIN_TEXT], INDEX.as_bytes())
                     .await
             }
+            "/metrics" => metrics::answer(exchange).await,
             _ => {
                 exchange
                     .refuse(Status::NOT_FOUND, "GET / lists what there is.")

@@ -2,7 +2,15 @@
 //!
 //! Writing never waits. What the ring has no room for is kept in a backlog; a line that the backlog has no room for is
 //! dropped whole, and a line says how many were. What a terminal would act on comes out as `?`, whoever
-//! sent them.
+//! sent them. What is typed is thrown away, unless somebody waits for a key (`keys`).
+
+#[cfg(feature = "inspect")]
+mod keys;
+
+#[cfg(feature = "inspect")]
+pub(crate) use keys::metrics;
+#[cfg(feature = "inspect")]
+pub use keys::{key, print};
 
 use crate::abi::console::{IN_SIZE, OUT_SIZE};
 use crate::event::Channel;
@@ -59,7 +67,7 @@ pub(crate) fn start() {
         CONSOLE.with(|c| {
             if let Some(console) = c.borrow_mut().as_mut() {
                 while console.channel.poll_event(cx).is_ready() {
-                    console.discard_input();
+                    console.take_input();
                     console.flush();
                 }
             }
@@ -94,6 +102,8 @@ impl Console {
             let at = self.page.drain(&mut self.backlog, count, &OUTPUT, prod);
             self.page.store_release(OUT_PROD, at);
             self.channel.notify();
+            #[cfg(feature = "inspect")]
+            keys::has_room();
         }
         if self.lost > 0 && self.backlog.len() < BACKLOG / 2 {
             let mut line = Line::new();
@@ -108,14 +118,18 @@ impl Console {
         }
     }
 
-    fn discard_input(&mut self) {
+    fn take_input(&mut self) {
         let prod = self.page.load_acquire(IN_PROD);
+        #[cfg(feature = "inspect")]
+        keys::typed(&self.page, self.page.load_acquire(IN_CONS), prod);
         self.page.store_release(IN_CONS, prod);
     }
 
     fn write(&mut self, line: &Line) {
         if self.backlog.len() + line.len > BACKLOG {
             self.lost += 1;
+            #[cfg(feature = "inspect")]
+            keys::lost();
         } else {
             self.backlog.extend(line.bytes());
         }

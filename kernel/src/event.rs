@@ -12,7 +12,7 @@ use core::cell::{Cell, RefCell};
 use core::task::{Context, Poll};
 
 /// Most ports that `SCHEDOP_poll` takes.
-const MAX_PORTS: usize = 128;
+pub(crate) const MAX_PORTS: usize = 128;
 
 /// An event channel could not be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

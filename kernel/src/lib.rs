@@ -45,6 +45,7 @@ pub mod entropy;
 mod held;
 pub mod limit;
 pub mod memory;
+pub mod metrics;
 pub mod page;
 pub mod run;
 pub mod shutdown;

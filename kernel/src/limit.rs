@@ -1,7 +1,13 @@
 //! Rate limits for what a peer can make us log.
 
+use crate::metrics::ENABLED;
 use crate::time::{Instant, now};
 use core::cell::Cell;
+
+local! {
+    /// Lines that were not logged, of all budgets.
+    static SUPPRESSED: Cell<u64> = Cell::new(0);
+}
 
 /// A budget of lines: a few at once, then one a second; the next line that passes says how many did not.
 #[derive(Debug)]
@@ -40,6 +46,9 @@ impl RateLimit {
             }
             None => {
                 self.dropped.set(self.dropped.get().saturating_add(1));
+                if ENABLED {
+                    SUPPRESSED.with(|count| count.update(|count| count.saturating_add(1)));
+                }
                 None
             }
         }
@@ -53,6 +62,17 @@ impl RateLimit {
             None => {}
         }
     }
+}
+
+/// Writes how many lines were not logged.
+#[cfg(feature = "inspect")]
+pub(crate) fn metrics(w: &mut crate::metrics::Writer<'_>) {
+    w.counter(
+        "log_suppressed_total",
+        "Log lines left out because there were too many of their kind.",
+        &[],
+        SUPPRESSED.with(Cell::get),
+    );
 }
 
 #[cfg(all(test, not(xenlet = "unix")))]

@@ -8,6 +8,8 @@ mod timers;
 
 pub use core::time::Duration;
 pub use deadlines::Deadlines;
+#[cfg(feature = "inspect")]
+pub(crate) use timers::metrics;
 pub use timers::{Elapsed, Sleep, sleep, sleep_until, timeout};
 pub(crate) use timers::{expire, next_deadline};
 

@@ -56,6 +56,8 @@ use unix as sockets;
 #[cfg(not(any(xenlet = "xen", xenlet = "unix")))]
 pub mod hosted;
 #[cfg(not(xenlet = "unix"))]
+mod metrics;
+#[cfg(not(xenlet = "unix"))]
 mod network;
 #[cfg(not(xenlet = "unix"))]
 mod stack;

@@ -4,7 +4,7 @@ use crate::stack::backlog::Ports;
 use crate::stack::buffers::Buffers;
 use crate::stack::hash::Key;
 use crate::stack::{Stack, drive};
-use crate::{Error, InterfaceInfo, words};
+use crate::{Error, InterfaceInfo, metrics, words};
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::{Cell, OnceCell, RefCell};
@@ -73,7 +73,7 @@ impl Network {
     /// # Errors
     /// [`Error::Word`] when the command line says something of the network that makes no sense.
     pub(crate) fn get() -> Result<Rc<Self>, Error> {
-        if let Some(network) = NETWORK.with(|n| n.get().cloned()) {
+        if let Some(network) = current() {
             return Ok(network);
         }
         words::check()?;
@@ -97,6 +97,7 @@ impl Network {
             n.get_or_init(|| Rc::clone(&network));
         });
         spawn(Rc::clone(&network).bring_up());
+        xenlet_kernel::metrics::provide(metrics::write);
         Ok(network)
     }
 
@@ -239,10 +240,14 @@ pub async fn link_is(number: u32, up: bool) -> Result<(), Error> {
     Ok(())
 }
 
+/// The network, once it was asked for.
+pub(crate) fn current() -> Option<Rc<Network>> {
+    NETWORK.with(|n| n.get().cloned())
+}
+
 /// Lists the guest's interfaces as they are now; none before the network comes up.
 pub fn interfaces() -> Vec<InterfaceInfo> {
-    let network = NETWORK.with(|n| n.get().cloned());
-    network
+    current()
         .map(|network| {
             network
                 .stacks

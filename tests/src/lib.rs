@@ -157,7 +157,15 @@ pub async fn answer<S: Read<Error: Debug>>(stream: &mut S, has_body: bool) -> An
 /// # Panics
 /// As [`answer`], or if the connection is refused.
 pub async fn get(peer: &Peer, path: &str, more: &str) -> Answer {
-    let mut stream = peer.connect(80).await.unwrap();
+    get_at(peer, 80, path, more).await
+}
+
+/// The same on another port.
+///
+/// # Panics
+/// As [`get`].
+pub async fn get_at(peer: &Peer, port: u16, path: &str, more: &str) -> Answer {
+    let mut stream = peer.connect(port).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: guest\r\nConnection: close\r\n{more}\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let answer = answer(&mut stream, true).await;

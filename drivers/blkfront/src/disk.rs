@@ -5,7 +5,7 @@ use crate::io::State;
 use crate::ops::{Kind, OpId, Ops};
 use crate::queue::{Part, Queue};
 use crate::task::serve;
-use crate::{BlockDevice, Error, Features, Geometry, IoError, Link, SECTOR, Stats, name};
+use crate::{BlockDevice, Error, Features, Geometry, IoError, Link, SECTOR, Stats, metrics, name};
 use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -179,6 +179,7 @@ impl Disk {
             missed: Cell::new(false),
         });
         shared.announce();
+        metrics::add(&shared);
         let task = run::spawn(serve(number, device, Rc::clone(&shared)));
         Self(Rc::new(Handle {
             number,

@@ -54,6 +54,8 @@ mod io;
 #[cfg(not(xenlet = "unix"))]
 mod lend;
 #[cfg(not(xenlet = "unix"))]
+mod metrics;
+#[cfg(not(xenlet = "unix"))]
 mod name;
 #[cfg(not(xenlet = "unix"))]
 mod ops;

@@ -164,7 +164,6 @@ impl Ops {
     }
 
     /// How many requests have a place.
-    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.places.len() - self.free.len()
     }

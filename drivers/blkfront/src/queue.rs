@@ -131,6 +131,11 @@ impl Queue {
     }
 
     /// Whether nothing waits.
+    /// How many parts wait.
+    pub(crate) fn len(&self) -> usize {
+        self.incoming.len() + self.batch.len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.incoming.is_empty() && self.batch.is_empty()
     }

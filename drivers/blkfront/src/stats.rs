@@ -23,6 +23,8 @@ pub struct Stats {
     pub failed: u64,
     /// Times that there was no page or no grant for a request at once.
     pub short: u64,
+    /// Requests that are on the ring now, and slots for them.
+    pub in_flight: (u32, u32),
     /// Events sent.
     pub notified: u64,
     /// Events received.

@@ -113,6 +113,7 @@ fn step(device: &mut Device<Vbd>, state: &mut State) -> Result<(bool, bool), Lie
     };
     io.reap(state)?;
     io.issue(state);
+    state.stats.in_flight = (io.ring.outstanding(), io.ring.slots());
     if io.ring.publish() {
         io.channel.notify();
         state.stats.notified += 1;

@@ -47,7 +47,7 @@ pub mod hosted;
 pub use error::{Error, Lie, Link, Why};
 pub use features::{Features, Gso, GsoKind, TxMeta};
 pub use frame::{Checksum, RxFrame};
-pub use stats::Stats;
+pub use stats::{Rings, Stats};
 
 use connect::Vif;
 use core::task::{Context, Poll};
@@ -110,6 +110,16 @@ impl Netfront {
             rx_pages: self.device.shared().map_or(0, |data| data.rx.pages()),
             ..self.stats
         }
+    }
+
+    /// How full the rings are; empty when the link is down.
+    pub fn rings(&self) -> Rings {
+        let shared = self.device.shared();
+        shared.map_or(Rings::default(), |data| Rings {
+            tx: data.tx.slots(),
+            tx_pages: data.tx.pages(),
+            rx: data.rx.slots(),
+        })
     }
 
     /// Takes the next whole frame; `None` when none is there.

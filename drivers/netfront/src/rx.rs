@@ -75,6 +75,11 @@ impl Rx {
         self.ring.pages()[0].is_held() || posted.any(SharedPage::is_held)
     }
 
+    /// Slots in use, and all.
+    pub(crate) fn slots(&self) -> (u32, u32) {
+        (self.ring.outstanding(), self.ring.slots())
+    }
+
     /// How many pages this ring has to its name.
     pub(crate) fn pages(&self) -> u32 {
         self.target

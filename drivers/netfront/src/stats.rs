@@ -30,3 +30,14 @@ pub struct Stats {
     /// Events received while somebody waited.
     pub events: u64,
 }
+
+/// How full the rings of a connected interface are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rings {
+    /// Requests to send that the backend has not answered, and slots for them.
+    pub tx: (u32, u32),
+    /// Pages that frames to be sent are written to: those with the backend, and all.
+    pub tx_pages: (usize, usize),
+    /// Pages to receive in that the backend has or has filled, and slots for them.
+    pub rx: (u32, u32),
+}

@@ -79,6 +79,16 @@ impl Tx {
         self.ring.pages()[0].gref()
     }
 
+    /// Slots in use, and all.
+    pub(crate) fn slots(&self) -> (u32, u32) {
+        (self.ring.outstanding(), self.ring.slots())
+    }
+
+    /// Pages in use, and all.
+    pub(crate) fn pages(&self) -> (usize, usize) {
+        (self.head - self.tail, self.pages.count())
+    }
+
     /// Whether the backend has any page mapped.
     pub(crate) fn is_held(&self) -> bool {
         self.ring.pages()[0].is_held() || self.pages.is_held()

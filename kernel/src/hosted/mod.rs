@@ -19,6 +19,7 @@ pub use ends::Ends;
 pub use events::{BackendPort, ports};
 pub use grants::{GrantError, MappedPage, map_grant};
 pub use life::{checkpoint, restore};
+pub use platform::{lie_about_keys, type_keys};
 pub(crate) use tasks::track;
 
 use crate::addr::DomId;

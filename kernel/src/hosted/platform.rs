@@ -276,6 +276,20 @@ impl Console {
         count > 0
     }
 
+    /// What xenconsoled does with what is typed: as much as the ring has room for. Returns how much that is.
+    fn fill(&mut self, keys: &[u8]) -> usize {
+        let window = Window::new(self.page, size_of::<abi::console::Interface>());
+        let (cons, mut prod) = (window.load_acquire(3072), window.load_acquire(3076));
+        let room = abi::console::IN_SIZE.saturating_sub(prod.wrapping_sub(cons) as usize);
+        let keys = &keys[..room.min(keys.len())];
+        for key in keys {
+            window.write(prod as usize & (abi::console::IN_SIZE - 1), &[*key]);
+            prod = prod.wrapping_add(1);
+        }
+        window.store_release(3076, prod);
+        keys.len()
+    }
+
     pub(super) fn text(&mut self) -> String {
         self.drain();
         String::from_utf8_lossy(&self.text).into_owned()
@@ -305,6 +319,31 @@ pub(crate) fn serve_console() -> bool {
         }
         taken
     })
+}
+
+/// Types at the console, as far as there is room, and says so. Returns how many keys that were.
+pub fn type_keys(keys: &[u8]) -> usize {
+    machine(|m| {
+        let mut console = m.console.borrow_mut();
+        let count = console.fill(keys);
+        if let Some(port) = console.port {
+            m.events.borrow_mut().raise(port);
+        }
+        count
+    })
+}
+
+/// Says of the console's input what is not so: as much was read, and as much was typed.
+pub fn lie_about_keys(read: u32, typed: u32) {
+    machine(|m| {
+        let console = m.console.borrow();
+        let window = Window::new(console.page, size_of::<abi::console::Interface>());
+        window.store_release(3072, read);
+        window.store_release(3076, typed);
+        if let Some(port) = console.port {
+            m.events.borrow_mut().raise(port);
+        }
+    });
 }
 
 /// Gives the console's reader the processor for a moment.

@@ -39,7 +39,13 @@ where
 {
     let place = Rc::new(Cell::new(None));
     let result = Rc::clone(&place);
-    let task = start(Box::pin(async move { result.set(Some(future.await)) }));
+    #[cfg(feature = "inspect")]
+    let alive = super::turns::Alive::new();
+    let task = start(Box::pin(async move {
+        #[cfg(feature = "inspect")]
+        let _alive = alive;
+        result.set(Some(future.await));
+    }));
     JoinHandle {
         task: Some(task),
         result: place,
@@ -77,6 +83,12 @@ pub(super) fn run_ready() -> usize {
         }
         count
     })
+}
+
+/// How many tasks are ready.
+#[cfg(feature = "inspect")]
+pub(super) fn count_ready() -> usize {
+    READY.with(|r| r.get().map_or(0, |ready| ready.queue.lock().len()))
 }
 
 /// True when no task is ready.

@@ -11,9 +11,13 @@
 //! tasks that were ready when it began, so a task that wakes itself cannot keep events and timers waiting.
 
 mod executor;
+#[cfg(feature = "inspect")]
+mod turns;
 
 pub(crate) use executor::idle;
 pub use executor::{JoinHandle, spawn, yield_now};
+#[cfg(feature = "inspect")]
+pub(crate) use turns::metrics;
 
 use crate::{platform, shutdown, time, watchdog};
 use core::cell::{Cell, RefCell};
@@ -60,7 +64,10 @@ pub(crate) fn run<T: Termination + 'static>(
             ran = 0;
         }
         time::expire(time::round());
-        ran += executor::run_ready();
+        let polls = executor::run_ready();
+        #[cfg(feature = "inspect")]
+        turns::round(polls);
+        ran += polls;
         // The handle is asked on every round instead of being woken: it is one load.
         let mut cx = Context::from_waker(core::task::Waker::noop());
         if let Poll::Ready(ended) = core::pin::Pin::new(&mut main).poll(&mut cx) {
@@ -83,12 +90,15 @@ pub(crate) fn run<T: Termination + 'static>(
         }
         if !idle() {
             platform::relax();
-        } else if !platform::wait(time::next_deadline()) {
+            continue;
+        }
+        #[cfg(feature = "inspect")]
+        turns::end();
+        if !platform::wait(time::next_deadline()) {
             log::error!("every task waits and nothing can wake one; ending the domain");
             return shutdown::Reason::Crash;
-        } else {
-            ran = TASKS;
         }
+        ran = TASKS;
     }
 }
 

@@ -104,6 +104,16 @@ pub(crate) fn next_deadline() -> Option<Instant> {
     with_timers(|timers| timers.deadlines.next())
 }
 
+/// Writes how many there are.
+#[cfg(feature = "inspect")]
+pub(crate) fn metrics(w: &mut crate::metrics::Writer<'_>) {
+    let waiting = with_timers(|timers| {
+        let waits = |place: &&Place| matches!(place, Place::Waits(_));
+        timers.places.iter().filter(waits).count()
+    });
+    w.gauge("timers", "Timers that tasks wait for.", &[], waiting);
+}
+
 /// Waits for `duration` from now.
 pub fn sleep(duration: Duration) -> Sleep {
     sleep_until(now() + duration)

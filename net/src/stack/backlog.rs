@@ -25,12 +25,33 @@ pub(crate) struct Backlog {
     arrived: Notify,
 }
 
+/// How many connections to a port there are that nobody has accepted, and how many may be.
+#[derive(Debug)]
+pub(crate) struct Usage {
+    pub(crate) half_open: usize,
+    /// From which on SYNs are answered by cookies.
+    pub(crate) half_open_limit: usize,
+    pub(crate) waiting: usize,
+    pub(crate) waiting_limit: usize,
+}
+
 impl Backlog {
     /// Whether one more half-open connection may be taken; if so it is counted, and there is room for it to wait.
     pub(crate) fn admit(&self) -> bool {
         let admitted = self.half_open.get() < HALF_OPEN && self.has_room();
         self.half_open.update(|count| count + usize::from(admitted));
         admitted
+    }
+
+    /// The port, and how full it is.
+    pub(crate) fn usage(&self) -> (u16, Usage) {
+        let usage = Usage {
+            half_open: self.half_open.get(),
+            half_open_limit: HALF_OPEN,
+            waiting: self.waiting.get(),
+            waiting_limit: self.limit,
+        };
+        (self.port, usage)
     }
 
     /// Whether one more may wait to be accepted that was not half open before; if so it is counted.
@@ -120,6 +141,11 @@ impl Ports {
             .iter()
             .find(|backlog| backlog.port == port)
             .cloned()
+    }
+
+    /// Every one.
+    pub(crate) fn all(&self) -> Vec<Rc<Backlog>> {
+        self.0.borrow().clone()
     }
 
     /// Takes no more connections for `backlog`.

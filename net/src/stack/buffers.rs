@@ -98,6 +98,11 @@ impl Buffers {
         self.room
     }
 
+    /// Bytes that all buffers together have beyond the smallest, and that they may have.
+    pub(crate) fn beyond(&self) -> (usize, usize) {
+        (self.taken.get(), self.limit)
+    }
+
     /// What one more gets where `spare` bytes of buffers are kept that can be had; `None` if memory is short.
     pub(crate) fn next(&self, spare: usize) -> Option<Sizes> {
         let free = match memory::stats() {

@@ -171,6 +171,11 @@ impl Connection {
         self.seat.socket()
     }
 
+    /// The sizes of its buffers.
+    pub(crate) fn sizes(&self) -> Sizes {
+        self.seat.sizes()
+    }
+
     pub(crate) fn socket_mut(&mut self) -> &mut Socket<'static> {
         self.seat.socket_mut()
     }

@@ -2,6 +2,7 @@
 
 use super::device::Outgoing;
 use super::{Inner, Stack, moment, now};
+use crate::metrics;
 use alloc::rc::Rc;
 use core::future::poll_fn;
 use core::pin::Pin;
@@ -97,6 +98,7 @@ impl Stack {
             yield_now().await;
             let more_out = self.send_out(nic);
             nic.flush();
+            metrics::note(nic);
             if !more_in && !more_out {
                 poll_fn(|cx| self.poll_anything(nic, &mut alarm, cx)).await;
             }

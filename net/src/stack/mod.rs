@@ -22,6 +22,7 @@ mod driver;
 mod egress;
 pub(crate) mod hash;
 mod ingress;
+mod metrics;
 pub(crate) mod packet;
 mod rest;
 mod sockets;
@@ -30,6 +31,7 @@ mod timewait;
 mod udp;
 
 pub(crate) use driver::drive;
+pub(crate) use metrics::{Picture, STATES};
 pub(crate) use packet::Flow;
 
 use crate::interface::{InterfaceInfo, Stats};

@@ -400,6 +400,14 @@ impl Table {
         })
     }
 
+    /// Every connection that is awake.
+    pub(crate) fn awake(&self) -> impl Iterator<Item = &Connection> {
+        self.slots.iter().filter_map(|slot| match &slot.occupant {
+            Occupant::Awake(connection) => Some(connection),
+            _ => None,
+        })
+    }
+
     fn id(&self, index: u32) -> Id {
         Id {
             index,

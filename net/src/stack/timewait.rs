@@ -96,9 +96,13 @@ impl TimeWait {
     }
 
     /// How many there are.
-    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.remains.len()
+    }
+
+    /// How many there can be.
+    pub(super) fn limit(&self) -> usize {
+        self.limit
     }
 }
 

@@ -98,6 +98,18 @@ impl Stack {
 }
 
 impl Inner {
+    /// Every bound port: bytes of datagrams that wait for the application and to be sent, and how many may in each direction.
+    pub(super) fn udp_queues(&self) -> impl Iterator<Item = (u16, [usize; 2], usize)> {
+        self.udp.iter().map(|bound| {
+            let socket: &Socket<'_> = self.common.get(bound.handle);
+            (
+                bound.port,
+                [socket.recv_queue(), socket.send_queue()],
+                BYTES,
+            )
+        })
+    }
+
     fn udp_socket(&mut self, port: u16) -> Option<&mut Socket<'static>> {
         let handle = self.udp.iter().find(|bound| bound.port == port)?.handle;
         Some(self.common.get_mut(handle))
