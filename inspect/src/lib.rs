@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | `GET /` | what there is to ask for |
 //! | `GET /metrics` | the guest's numbers, in Prometheus's text format |
+//! | `GET /capture?vif=0` | the frames of an interface as they come and go, as pcapng: `curl -sN … \| wireshark -k -i -`; for `seconds=10` or `packets=100`, else as long as the client reads; only headers, or all with `payload=yes` |
 //!
 //! A key typed in `xl console` is answered with or without that word: `m` with the same numbers, `?` or Enter with what other keys there
 //! are.
@@ -16,9 +17,11 @@
 
 extern crate alloc;
 
+mod capture;
 #[cfg(not(xenlet = "unix"))]
 mod console;
 mod metrics;
+mod query;
 mod service;
 
 use alloc::format;
@@ -50,6 +53,6 @@ async fn serve(port: u16) -> Result<(), String> {
     let listener = TcpListener::bind(port).await;
     let listener = listener.map_err(|why| format!("inspect={port}: {why}"))?;
     log::info!(target: "inspect", "on port {port}, for whoever reaches it");
-    Service::new(Inspect).serve(listener).await;
+    Service::new(Inspect::new(port)).serve(listener).await;
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! What the service answers.
 
+use crate::capture::Captures;
 use crate::metrics;
+use alloc::boxed::Box;
 use embedded_io_async::{Read, Write};
 use xenlet_http::{Error, Exchange, Handler, KernelClock, Method, PLAIN_TEXT, Server, Status};
 
@@ -8,10 +10,22 @@ use xenlet_http::{Error, Exchange, Handler, KernelClock, Method, PLAIN_TEXT, Ser
 const INDEX: &str = "\
 /             this list
 /metrics      numbers, for Prometheus
+/capture      the frames of a vif as pcapng, headers only: ?vif=0&seconds=10&packets=100&payload=yes
 ";
 
 /// Answers requests.
-pub(crate) struct Inspect;
+pub(crate) struct Inspect {
+    captures: Captures,
+}
+
+impl Inspect {
+    /// What there is on `port`.
+    pub(crate) fn new(port: u16) -> Self {
+        Self {
+            captures: Captures::new(port),
+        }
+    }
+}
 
 impl Handler for Inspect {
     async fn answer<S: Read + Write>(
@@ -32,7 +46,10 @@ impl Handler for Inspect {
                     .respond(Status::OK, &[PLAIN_TEXT], INDEX.as_bytes())
                     .await
             }
-            "/metrics" => metrics::answer(exchange).await,
+            // In boxes, so that a connection that waits need not have room for them.
+            "/metrics" => Box::pin(metrics::answer(exchange)).await,
+            // The host's own sockets have no frames.
+            "/capture" if !cfg!(xenlet = "unix") => Box::pin(self.captures.answer(exchange)).await,
             _ => {
                 exchange
                     .refuse(Status::NOT_FOUND, "GET / lists what there is.")

@@ -61,6 +61,7 @@ mod metrics;
 mod network;
 #[cfg(not(xenlet = "unix"))]
 mod stack;
+pub mod tap;
 #[cfg(not(xenlet = "unix"))]
 mod tcp;
 #[cfg(not(xenlet = "unix"))]

@@ -4,6 +4,9 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "a test that fails says so by panicking")]
 
+pub mod exposition;
+pub mod pcapng;
+
 use embedded_io_async::{Read, Write};
 use std::cell::RefCell;
 use std::fmt::Debug;

@@ -1,15 +1,17 @@
-//! Looking into a guest that serves: its metrics, by HTTP and on the console.
+//! Looking into a guest that serves: its metrics, by HTTP and on the console, and its frames.
 #![cfg(not(any(xenlet = "xen", xenlet = "unix")))]
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "a test that fails says so by panicking")]
 
-#[path = "inspect/exposition.rs"]
-mod exposition;
-
-use exposition::Exposition;
+use embedded_io_async::{Read, Write};
+use std::collections::BTreeSet;
 use xenlet_kernel::hosted::{console_text, type_keys};
+use xenlet_kernel::run::{JoinHandle, spawn};
+use xenlet_kernel::shutdown::Reason;
 use xenlet_kernel::time::{Duration, sleep};
-use xenlet_net::hosted::Peer;
+use xenlet_net::hosted::{Peer, PeerStream};
+use xenlet_tests::exposition::Exposition;
+use xenlet_tests::pcapng::Capture;
 use xenlet_tests::{get, get_at, run};
 
 const LINE: &str = "tls=off inspect=9100";
@@ -130,4 +132,197 @@ fn a_console_that_types_without_end_gets_an_answer_a_second() {
         (8..=11).contains(&answers),
         "{answers} answers in ten seconds"
     );
+}
+
+/// A capture that was asked for, and has begun. By HTTP/1.0, so that it ends with the connection.
+async fn capture(peer: &Peer, query: &str) -> PeerStream {
+    let mut stream = peer.connect(PORT).await.unwrap();
+    let request = format!("GET /capture{query} HTTP/1.0\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).await.unwrap();
+        head.extend(byte);
+    }
+    assert!(
+        head.starts_with(b"HTTP/1.1 200 "),
+        "{}",
+        String::from_utf8_lossy(&head)
+    );
+    stream
+}
+
+/// Its file, when it has ended.
+fn read(mut stream: PeerStream) -> JoinHandle<Capture> {
+    spawn(async move { Capture::parse(&stream.read_to_end().await.unwrap()).unwrap() })
+}
+
+const HEADERS: usize = 14 + 20 + 20;
+
+#[test]
+fn a_capture_has_the_frames_of_both_directions_and_no_content() {
+    run(LINE, xenlet_httpd::run, async |peer| {
+        let capture = read(capture(&peer, "?seconds=2").await);
+        let page = get(&peer, "/?token=secret", "").await;
+        let capture = capture.await;
+        assert_eq!(capture.name, "vif0");
+        assert_eq!(capture.mac.len(), 6);
+        assert_eq!(capture.statistics, Some((capture.packets.len() as u64, 0)));
+        let (mut sent, mut received, mut ports) = (0, 0, BTreeSet::new());
+        for packet in &capture.packets {
+            let Some((from, to)) = packet.tcp_ports() else {
+                continue;
+            };
+            ports.extend([from, to]);
+            let content = packet.len - packet.bytes.len();
+            *(if packet.is_sent {
+                &mut sent
+            } else {
+                &mut received
+            }) += content;
+            assert!(
+                (HEADERS..=HEADERS + 40).contains(&packet.bytes.len()),
+                "headers and no more"
+            );
+            assert_eq!(packet.is_sent, from == 80);
+        }
+        assert!(sent > page.body.len(), "{sent} bytes of answer");
+        assert!((60..200).contains(&received), "{received} bytes of request");
+        assert!(
+            ports.contains(&80) && !ports.contains(&PORT),
+            "not what the capture is told by"
+        );
+        assert!(capture.packets.is_sorted_by_key(|packet| packet.at));
+        let began = Duration::from_secs(1_792_000_000);
+        assert!(
+            capture
+                .packets
+                .iter()
+                .all(|packet| (began..began + Duration::from_secs(60)).contains(&packet.at))
+        );
+    });
+}
+
+#[test]
+fn a_capture_of_the_payload_has_every_byte() {
+    run(LINE, xenlet_httpd::run, async |peer| {
+        let capture = read(capture(&peer, "?seconds=2&payload=yes").await);
+        let page = get(&peer, "/?token=secret", "").await;
+        let capture = capture.await;
+        assert!(
+            capture
+                .packets
+                .iter()
+                .all(|packet| packet.bytes.len() == packet.len)
+        );
+        let told: Vec<u8> = capture
+            .packets
+            .iter()
+            .filter(|packet| packet.is_sent && packet.tcp_ports().is_some())
+            .flat_map(|packet| packet.bytes[HEADERS..].to_vec())
+            .collect();
+        assert!(
+            told.windows(page.body.len()).any(|part| part == page.body),
+            "the page is in it"
+        );
+        let asked = capture
+            .packets
+            .iter()
+            .flat_map(|packet| packet.bytes.clone());
+        assert!(String::from_utf8_lossy(&asked.collect::<Vec<u8>>()).contains("token=secret"));
+    });
+}
+
+#[test]
+fn as_many_frames_as_were_asked_for() {
+    run(LINE, xenlet_httpd::run, async |peer| {
+        let capture = read(capture(&peer, "?packets=7").await);
+        while get(&peer, "/", "").await.status != 200 {}
+        let capture = capture.await;
+        assert_eq!(capture.packets.len(), 7);
+        assert_eq!(capture.statistics, Some((7, 0)));
+    });
+}
+
+#[test]
+fn a_reader_that_is_slow_is_told_how_much_it_missed() {
+    run(LINE, xenlet_httpd::run, async |peer| {
+        // Its window fills, and then both buffers.
+        let stream = capture(&peer, "?seconds=10&payload=yes").await;
+        for _ in 0..200 {
+            assert_eq!(get(&peer, "/", "").await.status, 200);
+        }
+        let capture = read(stream).await;
+        let (seen, lost) = capture.statistics.unwrap();
+        assert!(lost > 0, "{seen} frames");
+        assert_eq!(seen, lost + capture.packets.len() as u64);
+        let said: u64 = capture.packets.iter().map(|packet| packet.lost).sum();
+        assert!(0 < said && said <= lost, "{said} of {lost} before others");
+    });
+}
+
+#[test]
+fn a_reader_that_is_gone_ends_its_capture() {
+    let (_, ended) = run(LINE, xenlet_httpd::run, async |peer| {
+        for _ in 0..10 {
+            capture(&peer, "").await.abort();
+            sleep(Duration::from_secs(10)).await;
+        }
+        // One that leaves without a word.
+        let _stream = capture(&peer, "").await;
+        peer.set_cut(true);
+        sleep(Duration::from_secs(150)).await;
+        peer.set_cut(false);
+        assert_eq!(get(&peer, "/", "").await.status, 200);
+    });
+    assert_eq!(ended.console.matches("a capture ends").count(), 11);
+}
+
+#[test]
+fn four_captures_at_once_and_no_more() {
+    run(LINE, xenlet_httpd::run, async |peer| {
+        let mut captures = Vec::new();
+        for _ in 0..4 {
+            captures.push(read(capture(&peer, "?seconds=5").await));
+        }
+        assert_eq!(get_at(&peer, PORT, "/capture", "").await.status, 503);
+        assert_eq!(get(&peer, "/", "").await.status, 200);
+        for capture in captures {
+            assert!(capture.await.packets.len() > 5);
+        }
+        drop(read(capture(&peer, "?seconds=1").await));
+    });
+}
+
+#[test]
+fn the_end_of_the_guest_ends_a_capture() {
+    let (_, ended) = run(LINE, xenlet_httpd::run, async |peer| {
+        drop(read(capture(&peer, "").await));
+    });
+    assert_eq!(ended.reason, Reason::Poweroff);
+    assert_eq!(ended.console.matches("a capture ends").count(), 1);
+}
+
+#[test]
+fn a_capture_of_what_is_not_there() {
+    run(LINE, xenlet_httpd::run, async |peer| {
+        for (query, status) in [
+            ("vif=1", 404),
+            ("vif=x", 400),
+            ("vif=", 400),
+            ("seconds=-1", 400),
+            ("packets=99999999999999999999", 400),
+            ("payload=maybe", 400),
+            ("snaplen=64", 400),
+        ] {
+            let answer = get_at(&peer, PORT, &format!("/capture?{query}"), "").await;
+            assert_eq!(answer.status, status, "{query}");
+            let why = String::from_utf8(answer.body).unwrap();
+            assert!(
+                why.contains(query.split('=').next().unwrap()),
+                "{query}: {why}"
+            );
+        }
+    });
 }

@@ -2,9 +2,11 @@
 //! an echo), and for frames to be sent. Both write straight into the pages that the backend reads.
 
 use super::packet::{self, Segment};
+use crate::tap::{self, Way};
 use core::num::NonZeroUsize;
 use smoltcp::phy::{Checksum, Device, DeviceCapabilities, Medium, PacketMeta, RxToken, TxToken};
 use smoltcp::time::Instant;
+use xenlet_kernel::metrics::ENABLED;
 use xenlet_netfront::{Gso, GsoKind, Netfront, RxFrame, TxMeta};
 
 /// Bytes of an Ethernet header.
@@ -145,6 +147,14 @@ impl<'a> Outgoing<'a> {
         self.nic.as_mut()?.receive()
     }
 
+    /// The vif's number, where somebody wants to know it.
+    fn number(&self) -> u32 {
+        match &self.nic {
+            Some(nic) if ENABLED => nic.number(),
+            _ => 0,
+        }
+    }
+
     /// Whether there is room for a frame of any length.
     pub(crate) fn has_room(&self) -> bool {
         let nic = self.nic.as_ref();
@@ -196,6 +206,7 @@ impl TxToken for &mut Outgoing<'_> {
             kind: GsoKind::TcpV4,
             size,
         });
+        let number = self.number();
         let mut f = Some(f);
         let mut seen = (None, false);
         let fill = |frame: &mut [u8]| {
@@ -207,6 +218,7 @@ impl TxToken for &mut Outgoing<'_> {
             if blank {
                 packet::blank_checksum(frame);
             }
+            tap::show(number, Way::Out, frame);
             result
         };
         let meta = TxMeta {

@@ -3,6 +3,7 @@
 use super::device::Outgoing;
 use super::{Inner, Stack, moment, now};
 use crate::metrics;
+use crate::tap::{self, Way};
 use alloc::rc::Rc;
 use core::future::poll_fn;
 use core::pin::Pin;
@@ -116,6 +117,7 @@ impl Stack {
                 more = false;
                 break;
             };
+            tap::show(self.number, Way::In, &frame);
             let checked = frame.checksum() != Checksum::Unknown;
             inner.receive(&frame, checked, &mut out);
         }

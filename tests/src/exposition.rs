@@ -3,12 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Numbers by name and labels, as they are written.
-pub(crate) struct Exposition(BTreeMap<String, f64>);
+#[derive(Debug)]
+pub struct Exposition(BTreeMap<String, f64>);
 
 impl Exposition {
     /// Reads a text. Each family is described before its first sample, once, and is in one piece; no sample is there twice; buckets are
     /// cumulative, and the last has all.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    ///
+    /// # Errors
+    /// The first line that is not so.
+    pub fn parse(text: &str) -> Result<Self, String> {
         let (mut samples, mut families) = (BTreeMap::new(), BTreeSet::new());
         let (mut helped, mut family, mut kind) = ("", "", "");
         if !text.ends_with('\n') {
@@ -51,7 +55,10 @@ impl Exposition {
     }
 
     /// One of them.
-    pub(crate) fn value(&self, key: &str) -> f64 {
+    ///
+    /// # Panics
+    /// If it is not there.
+    pub fn value(&self, key: &str) -> f64 {
         *self.0.get(key).unwrap_or_else(|| panic!("no {key}"))
     }
 }
