@@ -14,6 +14,7 @@ use alloc::vec::Vec;
 use core::pin::pin;
 use core::time::Duration;
 use embedded_io_async::{Read, Write};
+use xenlet_kernel::trace::{self, Span};
 
 /// The input buffer at first: most heads fit, and ten thousand idle connections hold no more than they need.
 const FIRST_INPUT: usize = 512;
@@ -39,6 +40,8 @@ pub struct Connection<'s, S, C: Clock> {
     ended: bool,
     /// Whether the peer may still send what nobody will read.
     unread: bool,
+    /// The request that came last, from its first byte until its reply is sent.
+    span: Span,
 }
 
 impl<'s, S: Read + Write, C: Clock> Connection<'s, S, C> {
@@ -57,6 +60,7 @@ impl<'s, S: Read + Write, C: Clock> Connection<'s, S, C> {
             served: 0,
             ended: false,
             unread: false,
+            span: Span::default(),
         }
     }
 
@@ -90,6 +94,7 @@ impl<'s, S: Read + Write, C: Clock> Connection<'s, S, C> {
             }
             None => {
                 self.io.flush().await?;
+                self.span.end();
                 Ok(None)
             }
         }
@@ -142,8 +147,12 @@ impl<'s, S: Read + Write, C: Clock> Connection<'s, S, C> {
         self.forget_head();
         let server = self.io.server;
         let mut verdict = self.parse();
+        if !self.io.pending.is_empty() {
+            self.begin_span();
+        }
         while verdict.is_none() && self.io.pending.is_empty() {
             self.io.flush().await?;
+            self.span.end();
             let slot = self.slot;
             let received = {
                 let wait = self
@@ -155,6 +164,7 @@ impl<'s, S: Read + Write, C: Clock> Connection<'s, S, C> {
                 None | Some(Ok(0)) => return Ok(None),
                 Some(result) => self.io.pending.end = result?,
             }
+            self.begin_span();
             check_memory()?;
             verdict = self.parse();
         }
@@ -162,6 +172,12 @@ impl<'s, S: Read + Write, C: Clock> Connection<'s, S, C> {
             return Ok(verdict);
         }
         rare(self.late_head())?.await
+    }
+
+    /// The first bytes of a request have come.
+    fn begin_span(&mut self) {
+        self.span.end();
+        self.span = trace::span("request");
     }
 
     /// The head whose beginning has come, or what is wrong with it; `None` if there will be none.
@@ -329,6 +345,8 @@ impl<'s, S: Read + Write, C: Clock> Connection<'s, S, C> {
                 Framing::Chunked => None,
             },
         };
+        self.span
+            .about(format_args!("{} {}", request.method, request.path));
         Exchange {
             request,
             rest,

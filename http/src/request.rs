@@ -50,7 +50,6 @@ pub struct Request<'c> {
 }
 
 /// Its name.
-#[cfg(feature = "access")]
 impl fmt::Display for Method {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

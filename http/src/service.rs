@@ -12,7 +12,7 @@ use core::time::Duration;
 use embedded_io_async::{Read, Write};
 use xenlet_kernel::run::{self, Notify};
 use xenlet_kernel::time::{self, Sleep};
-use xenlet_kernel::{memory, shutdown};
+use xenlet_kernel::{memory, shutdown, trace};
 use xenlet_net::{Stream, TcpListener, TcpStream};
 
 /// What a connection costs in the memory of a small guest, as a rule: buffers of both directions and its task. It may
@@ -105,7 +105,7 @@ impl<H: Handler> Service<H> {
             };
             self.open.update(|open| open + 1);
             let (service, layer) = (Rc::clone(&self), layer.clone());
-            run::spawn(async move {
+            run::spawn_named("connection", async move {
                 if let Some(stream) = layer(stream).await {
                     service.connection(stream).await;
                 }
@@ -119,13 +119,13 @@ impl<H: Handler> Service<H> {
         log::info!(target: "http", "finishing {} connections", self.open.get());
         self.server.stop();
         while self.open.get() > 0 {
-            self.ended.notified().await;
+            trace::waiting("a connection to end", self.ended.notified()).await;
         }
     }
 
     async fn accept(&self, listener: &TcpListener) -> Result<TcpStream, xenlet_net::Error> {
         while self.open.get() >= self.max_connections {
-            self.ended.notified().await;
+            trace::waiting("a connection to end", self.ended.notified()).await;
         }
         let (stream, _) = listener.accept().await?;
         // Only now: who has waited for long may find less. Memory comes back in other ways too than by the end of a

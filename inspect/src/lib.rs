@@ -9,6 +9,7 @@
 //! | `GET /` | what there is to ask for |
 //! | `GET /metrics` | the guest's numbers, in Prometheus's text format |
 //! | `GET /capture?vif=0` | the frames of an interface as they come and go, as pcapng: `curl -sN … \| wireshark -k -i -`; for `seconds=10` or `packets=100`, else as long as the client reads; only headers, or all with `payload=yes` |
+//! | `GET /trace?seconds=5` | what each task did and waited for in the next five seconds, as a file for Perfetto |
 //!
 //! A key typed in `xl console` is answered with or without that word: `m` with the same numbers, `?` or Enter with what other keys there
 //! are.
@@ -23,6 +24,7 @@ mod console;
 mod metrics;
 mod query;
 mod service;
+mod trace;
 
 use alloc::format;
 use alloc::string::String;

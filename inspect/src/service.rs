@@ -1,7 +1,7 @@
 //! What the service answers.
 
 use crate::capture::Captures;
-use crate::metrics;
+use crate::{metrics, trace};
 use alloc::boxed::Box;
 use embedded_io_async::{Read, Write};
 use xenlet_http::{Error, Exchange, Handler, KernelClock, Method, PLAIN_TEXT, Server, Status};
@@ -11,6 +11,7 @@ const INDEX: &str = "\
 /             this list
 /metrics      numbers, for Prometheus
 /capture      the frames of a vif as pcapng, headers only: ?vif=0&seconds=10&packets=100&payload=yes
+/trace        what each task does and waits for, for ui.perfetto.dev; ?seconds=1
 ";
 
 /// Answers requests.
@@ -50,6 +51,7 @@ impl Handler for Inspect {
             "/metrics" => Box::pin(metrics::answer(exchange)).await,
             // The host's own sockets have no frames.
             "/capture" if !cfg!(xenlet = "unix") => Box::pin(self.captures.answer(exchange)).await,
+            "/trace" => Box::pin(trace::answer(exchange)).await,
             _ => {
                 exchange
                     .refuse(Status::NOT_FOUND, "GET / lists what there is.")

@@ -62,7 +62,7 @@ pub(crate) fn start() {
     // Hosted domains share one logger; each thread's console is its own.
     let _ = log::set_logger(&Logger);
     crate::set_log_level();
-    run::spawn(core::future::poll_fn(|cx| {
+    let serve = core::future::poll_fn(|cx| {
         // Each event says that the reader made room, or that somebody typed.
         CONSOLE.with(|c| {
             if let Some(console) = c.borrow_mut().as_mut() {
@@ -73,7 +73,8 @@ pub(crate) fn start() {
             }
         });
         core::task::Poll::<()>::Pending
-    }));
+    });
+    run::spawn_named("console", serve);
 }
 
 /// Takes up the console of a restored domain.

@@ -4,8 +4,8 @@
 //! bound here, on each round of the loop, and `SCHEDOP_poll` wakes on them while the domain sleeps.
 
 use crate::addr::{DomId, Port};
-use crate::platform;
 use crate::run::Notify;
+use crate::{platform, trace};
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
@@ -93,12 +93,16 @@ impl Channel {
 
     /// Ready once for any number of events that came since the last time.
     pub fn poll_event(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.place.poll_notified(cx)
+        let event = self.0.place.poll_notified(cx);
+        if event.is_pending() {
+            trace::waits_for("an event");
+        }
+        event
     }
 
     /// Waits for an event. One task at a time may wait for a channel.
     pub async fn event(&self) {
-        self.0.place.notified().await;
+        trace::waiting("an event", self.0.place.notified()).await;
     }
 }
 
@@ -130,6 +134,7 @@ pub(crate) fn dispatch() {
         for bound in b.borrow().iter() {
             if platform::take_pending(bound.port.get()) {
                 COUNTS.with(|c| c.set((c.get().0, c.get().1 + 1)));
+                trace::by_event(bound.port.get());
                 bound.place.notify();
             }
         }

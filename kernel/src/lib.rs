@@ -52,6 +52,7 @@ pub mod shutdown;
 pub mod suspend;
 pub mod time;
 pub mod timeline;
+pub mod trace;
 pub mod trap;
 mod watchdog;
 

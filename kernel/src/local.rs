@@ -24,6 +24,17 @@ impl<T> LocalKey<T> {
     pub fn with<R>(&'static self, f: impl FnOnce(&T) -> R) -> R {
         f(&self.0)
     }
+
+    /// The same, for what may run when the domain is torn down: where a thread plays it, its values go one by one.
+    ///
+    /// # Errors
+    /// None here.
+    pub fn try_with<R>(
+        &'static self,
+        f: impl FnOnce(&T) -> R,
+    ) -> Result<R, core::convert::Infallible> {
+        Ok(f(&self.0))
+    }
 }
 
 /// Declares one value of the domain's state: `local! { static NAME: Type = const_expression; }`, used by

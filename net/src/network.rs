@@ -9,7 +9,7 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::{Cell, OnceCell, RefCell};
 use core::net::Ipv4Addr;
-use xenlet_kernel::run::{Notify, spawn};
+use xenlet_kernel::run::{Notify, spawn, spawn_named};
 use xenlet_kernel::{local, xenbus};
 
 local! {
@@ -122,7 +122,7 @@ impl Network {
                 }
             }
             self.stacks.borrow_mut().push(Rc::clone(&stack));
-            spawn(drive(stack));
+            spawn_named("interface", drive(stack));
         }
         self.listed.set(true);
         self.shared.changed();

@@ -17,7 +17,7 @@ use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{UnbufferedServerConnection, WebPkiClientVerifier};
-use xenlet_kernel::time;
+use xenlet_kernel::{time, trace};
 
 /// What a handshake may cost.
 #[derive(Clone, Copy, Debug)]
@@ -155,6 +155,7 @@ impl TlsAcceptor {
         stream: S,
     ) -> Result<TlsStream<S>, Error<S::Error>> {
         let shaken = async {
+            let _span = trace::span("TLS handshake");
             let _place = self.gate.enter().await;
             crate::buffer::check_memory()?;
             let config = Arc::clone(&self.config.borrow());

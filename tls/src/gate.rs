@@ -4,6 +4,7 @@ use alloc::collections::VecDeque;
 use alloc::rc::{Rc, Weak};
 use core::cell::{Cell, RefCell};
 use xenlet_kernel::run::Notify;
+use xenlet_kernel::trace;
 
 /// A number of places.
 pub(crate) struct Gate {
@@ -48,7 +49,7 @@ impl Gate {
             waiter: Some(Rc::clone(&waiter)),
         };
         while !waiter.granted.get() {
-            waiter.notify.notified().await;
+            trace::waiting("another handshake", waiter.notify.notified()).await;
         }
         place
     }

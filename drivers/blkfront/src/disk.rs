@@ -15,6 +15,7 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 use xenlet_kernel::page::Pages;
 use xenlet_kernel::run::{self, JoinHandle, Notify};
+use xenlet_kernel::trace;
 use xenlet_kernel::xenbus::Device;
 
 /// What the handles of a disk and its task have in common.
@@ -79,6 +80,7 @@ impl Shared {
             Ok(op) => op,
             Err(pages) => return Answer::Now(Some((pages, Err(IoError::OutOfMemory)))),
         };
+        state.waits(op, kind, sector, sectors);
         let part = Part {
             op,
             kind,
@@ -164,14 +166,17 @@ impl Disk {
         geometry: Geometry,
         features: Features,
     ) -> Self {
+        let name = name::describe(number);
+        let trace = trace::Device::new(&name);
         let shared = Rc::new(Shared {
-            name: name::describe(number),
+            name,
             geometry,
             state: RefCell::new(State {
                 ops: Ops::default(),
                 queue: Queue::default(),
                 features,
                 stats: Stats::default(),
+                trace,
             }),
             link: Cell::new(Link::Up),
             wake: Notify::new(),
@@ -180,7 +185,7 @@ impl Disk {
         });
         shared.announce();
         metrics::add(&shared);
-        let task = run::spawn(serve(number, device, Rc::clone(&shared)));
+        let task = run::spawn_named("disk", serve(number, device, Rc::clone(&shared)));
         Self(Rc::new(Handle {
             number,
             shared,

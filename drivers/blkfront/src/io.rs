@@ -1,7 +1,7 @@
 //! What a disk shares with its backend: the ring, its event channel, and the memory of the requests on it.
 
 use crate::lend::{Lender, Pool};
-use crate::ops::{Kind, Ops};
+use crate::ops::{Kind, OpId, Ops};
 use crate::proto::{
     Blkif, Direct, Discard, MAX_SEGMENTS, OP_INDIRECT, RSP_EOPNOTSUPP, RSP_ERROR, RSP_OKAY,
     Request, Response, Segment,
@@ -15,6 +15,7 @@ use xenlet_kernel::addr::DomId;
 use xenlet_kernel::event::Channel;
 use xenlet_kernel::page::{OutOfPages, SharedPage};
 use xenlet_kernel::ring::FrontRing;
+use xenlet_kernel::trace;
 use xenlet_kernel::xenbus::Failure;
 
 /// What a disk's callers and its task have in common.
@@ -24,6 +25,34 @@ pub(crate) struct State {
     pub(crate) queue: Queue,
     pub(crate) features: Features,
     pub(crate) stats: Stats,
+    pub(crate) trace: trace::Device,
+}
+
+impl State {
+    /// Notes, on a trace, that request `op` waits in the queue.
+    pub(crate) fn waits(&mut self, op: OpId, kind: Kind, sector: u64, sectors: u64) {
+        if let Some(op) = self.ops.get(op) {
+            op.span = self.trace.span("queued");
+            op.span.about(format_args!(
+                "{} {sectors} sectors from {sector}",
+                kind.name()
+            ));
+        }
+    }
+
+    /// Notes, on a trace, that a request for `parts` is with the backend.
+    fn sent(&mut self, parts: &[Part]) {
+        for part in parts {
+            if let Some(op) = self.ops.get(part.op) {
+                op.span.end();
+                op.span = self.trace.span(part.kind.name());
+                op.span.about(format_args!(
+                    "{} sectors from {}",
+                    part.sectors, part.sector
+                ));
+            }
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -105,6 +134,7 @@ impl Io {
             };
             let indirect = matches!(request, Request::Indirect(_));
             self.ring.push(&request);
+            state.sent(&self.slots[index].parts);
             self.free.pop();
             self.issued = self.issued.wrapping_add(1);
             self.slots[index].asked = Some(Asked {

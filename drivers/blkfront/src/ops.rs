@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::task::{Context, Poll, Waker};
 use xenlet_kernel::addr::PAGE_SIZE;
 use xenlet_kernel::page::{OutOfPages, Page, Pages};
+use xenlet_kernel::trace::{Span, waits_for};
 
 /// What a request does. In this order they are sent, of those that wait at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,6 +14,18 @@ pub(crate) enum Kind {
     Discard,
     Read,
     Write,
+}
+
+impl Kind {
+    /// Its name for people.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Flush => "flush",
+            Self::Discard => "discard",
+            Self::Read => "read",
+            Self::Write => "write",
+        }
+    }
 }
 
 /// A request's place in [`Ops`].
@@ -30,6 +43,8 @@ pub(crate) struct Op {
     left: usize,
     error: Option<IoError>,
     waiter: Waiter,
+    /// Where it is.
+    pub(crate) span: Span,
 }
 
 #[derive(Debug)]
@@ -88,6 +103,7 @@ impl Ops {
             len,
             error: None,
             waiter: Waiter::Some(None),
+            span: Span::default(),
         });
         Ok(OpId(index))
     }
@@ -105,6 +121,7 @@ impl Ops {
         if op.left > 0 {
             return;
         }
+        op.span.end();
         match &mut op.waiter {
             Waiter::Some(waker) => {
                 if let Some(waker) = waker.take() {
@@ -139,6 +156,7 @@ impl Ops {
             && op.left > 0
         {
             op.waiter = Waiter::Some(Some(cx.waker().clone()));
+            waits_for("the disk");
             return Poll::Pending;
         }
         match self.remove(id) {

@@ -1,5 +1,6 @@
 //! Tasks and the queue of those that are ready, on the `async-task` crate.
 
+use crate::trace;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;
@@ -37,36 +38,49 @@ pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
 where
     F: Future + 'static,
 {
+    spawn_named(core::any::type_name::<F>(), future)
+}
+
+/// The same, for a task that is called `name` on a [trace](crate::trace); others are called after their future's type.
+pub fn spawn_named<F>(name: &'static str, future: F) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+{
     let place = Rc::new(Cell::new(None));
     let result = Rc::clone(&place);
     #[cfg(feature = "inspect")]
     let alive = super::turns::Alive::new();
-    let task = start(Box::pin(async move {
+    let future = Box::pin(async move {
         #[cfg(feature = "inspect")]
         let _alive = alive;
         result.set(Some(future.await));
-    }));
+    });
+    let traced = trace::Task::new(name);
+    let task = start(traced.clone(), future);
     JoinHandle {
         task: Some(task),
+        traced,
         result: place,
     }
 }
 
 /// The one kind of task there is, so that its code is in the image once and not for each future.
-type Boxed = Pin<Box<dyn Future<Output = ()>>>;
+pub(crate) type Boxed = Pin<Box<dyn Future<Output = ()>>>;
 
-fn start(future: Boxed) -> Task<()> {
+fn start(traced: trace::Task, future: Boxed) -> Task<()> {
+    let future = traced.clone().follow(future);
     #[cfg(not(any(xenlet = "xen", xenlet = "unix")))]
     let future = crate::hosted::track(future);
     let queue = ready();
     let waker = crate::platform::thread_waker();
     let schedule = move |runnable| {
+        traced.woken();
         queue.queue.lock().push_back(runnable);
         waker.wake();
     };
     // SAFETY: the future is `'static`. It need not be `Send`: runnables are only run and dropped by `run_ready`,
     // on the thread whose queue they are in, which is the thread that called `spawn`. `schedule` is `Send` and
-    // `Sync`: an `Arc` of a lock and a thread handle.
+    // `Sync`: `Arc`s of a lock and of atomics, and a thread handle.
     let (runnable, task) = unsafe { async_task::spawn_unchecked(future, schedule) };
     runnable.schedule();
     task
@@ -99,6 +113,7 @@ pub(crate) fn idle() -> bool {
 /// A task's result to come. Dropping it lets the task go on by itself.
 pub struct JoinHandle<T> {
     task: Option<Task<()>>,
+    traced: trace::Task,
     result: Rc<Cell<Option<T>>>,
 }
 
@@ -125,7 +140,10 @@ impl<T> Future for JoinHandle<T> {
             .is_some_and(|task| Pin::new(task).poll(cx).is_ready());
         match ended.then(|| self.result.take()).flatten() {
             Some(result) => Poll::Ready(result),
-            None => Poll::Pending,
+            None => {
+                self.traced.awaited();
+                Poll::Pending
+            }
         }
     }
 }

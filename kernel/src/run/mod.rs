@@ -14,12 +14,12 @@ mod executor;
 #[cfg(feature = "inspect")]
 mod turns;
 
-pub(crate) use executor::idle;
-pub use executor::{JoinHandle, spawn, yield_now};
+pub(crate) use executor::{Boxed, idle};
+pub use executor::{JoinHandle, spawn, spawn_named, yield_now};
 #[cfg(feature = "inspect")]
 pub(crate) use turns::metrics;
 
-use crate::{platform, shutdown, time, watchdog};
+use crate::{platform, shutdown, time, trace, watchdog};
 use core::cell::{Cell, RefCell};
 use core::future::Future;
 use core::task::{Context, Poll};
@@ -54,7 +54,7 @@ pub(crate) fn run<T: Termination + 'static>(
 ) -> shutdown::Reason {
     spawn(shutdown::serve());
     spawn(watchdog::serve());
-    let mut main = spawn(main);
+    let mut main = spawn_named("main", main);
     let mut ran = TASKS;
     loop {
         #[cfg(not(xenlet = "unix"))]
@@ -94,10 +94,12 @@ pub(crate) fn run<T: Termination + 'static>(
         }
         #[cfg(feature = "inspect")]
         turns::end();
+        let mut asleep = trace::sleeping();
         if !platform::wait(time::next_deadline()) {
             log::error!("every task waits and nothing can wake one; ending the domain");
             return shutdown::Reason::Crash;
         }
+        asleep.end();
         ran = TASKS;
     }
 }

@@ -1,6 +1,7 @@
 //! Timers: the deadlines that tasks wait for, in order.
 
 use super::{Deadlines, Duration, Instant, now, round};
+use crate::trace;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::future::Future;
@@ -92,7 +93,10 @@ pub(crate) fn expire(now: Instant) {
             Some(core::mem::replace(place, Place::Idle))
         });
         match due {
-            Some(Place::Waits(waker)) => waker.wake(),
+            Some(Place::Waits(waker)) => {
+                trace::by_timer();
+                waker.wake();
+            }
             Some(_) => {}
             None => return,
         }
@@ -198,6 +202,7 @@ impl Future for Sleep {
             let timer = self.timer.get_or_insert_with(|| Timer(timers.take()));
             timers.set(timer.0, deadline, cx.waker())
         }));
+        trace::waits_for("a timer");
         Poll::Pending
     }
 }

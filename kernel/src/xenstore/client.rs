@@ -6,8 +6,8 @@ use super::{Errno, Error};
 use crate::abi::xs_wire::{Head, PAYLOAD_MAX, RING_SIZE, Type};
 use crate::event::Channel;
 use crate::page::Window;
-use crate::platform;
 use crate::run::{self, Notify};
+use crate::{platform, trace};
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
@@ -64,7 +64,7 @@ pub(crate) fn start() {
         return;
     };
     CLIENT.with(|c| *c.borrow_mut() = Some(client));
-    run::spawn(core::future::poll_fn(serve));
+    run::spawn_named("xenstore", core::future::poll_fn(serve));
 }
 
 /// Connects anew to the xenstored of a restored domain.
@@ -288,6 +288,7 @@ impl Future for Reply {
                 return Poll::Ready(answer.map(|(_, payload)| payload));
             }
             if self.0.place.poll_notified(cx).is_pending() {
+                trace::waits_for("xenstore");
                 return Poll::Pending;
             }
         }

@@ -6,6 +6,7 @@
 use super::{Error, client};
 use crate::abi::xs_wire::Type;
 use crate::run::Notify;
+use crate::trace;
 use alloc::rc::Rc;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -73,7 +74,7 @@ impl Watch {
     /// is to watch again.
     pub async fn changed(&mut self) -> Result<(), Error> {
         if self.ended().is_none() {
-            self.place.notify.notified().await;
+            trace::waiting("a change in xenstore", self.place.notify.notified()).await;
         }
         self.ended().cloned().map_or(Ok(()), Err)
     }

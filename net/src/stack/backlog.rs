@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::task::{Context, Poll};
 use xenlet_kernel::run::Notify;
+use xenlet_kernel::trace::waits_for;
 
 /// How many connections to a port may be half open before SYNs are answered by cookies.
 const HALF_OPEN: usize = 256;
@@ -106,6 +107,7 @@ impl Backlog {
                 return Poll::Ready(next);
             }
             if self.arrived.poll_notified(cx).is_pending() {
+                waits_for("a connection");
                 return Poll::Pending;
             }
         }

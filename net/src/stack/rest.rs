@@ -16,6 +16,7 @@ use smoltcp::socket::tcp::State;
 use smoltcp::wire::{
     EthernetAddress, HardwareAddress, IpCidr, Ipv4Cidr, TcpControl, TcpRepr, TcpSeqNumber,
 };
+use xenlet_kernel::trace::waits_for;
 
 /// Both ends of a wire that does not exist.
 const NOBODY: EthernetAddress = EthernetAddress([2, 0, 0, 0, 0, 1]);
@@ -47,6 +48,7 @@ impl Resting {
             return Poll::Ready(Err(why.clone()));
         }
         self.reader = Some(cx.waker().clone());
+        waits_for("the peer to send");
         Poll::Pending
     }
 

@@ -10,6 +10,7 @@ use core::task::{Context, Poll};
 use core::time::Duration;
 use smoltcp::socket::tcp::{RecvError, State};
 use xenlet_kernel::entropy;
+use xenlet_kernel::trace::waits_for;
 
 /// Ports for outgoing connections: RFC 6335 §6.
 const EPHEMERAL: core::ops::RangeInclusive<u16> = 49152..=65535;
@@ -67,6 +68,7 @@ impl Stack {
         match connection.socket().state() {
             State::SynSent | State::SynReceived => {
                 connection.socket_mut().register_send_waker(cx.waker());
+                waits_for("the peer to answer");
                 Poll::Pending
             }
             State::Closed => Poll::Ready(Err(connection.ended.clone().unwrap_or(Error::Reset))),
@@ -106,6 +108,7 @@ impl Stack {
         match connection.socket_mut().recv_slice(buf) {
             Ok(0) => {
                 connection.socket_mut().register_recv_waker(cx.waker());
+                waits_for("the peer to send");
                 Poll::Pending
             }
             Ok(count) => {
@@ -136,6 +139,7 @@ impl Stack {
         match connection.socket_mut().send_slice(buf) {
             Ok(0) => {
                 connection.socket_mut().register_send_waker(cx.waker());
+                waits_for("the peer to take what is sent");
                 Poll::Pending
             }
             Ok(count) => {

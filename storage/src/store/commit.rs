@@ -22,7 +22,8 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use xenlet_kernel::page::Pages;
-use xenlet_kernel::run::{Notify, spawn};
+use xenlet_kernel::run::{Notify, spawn_named};
+use xenlet_kernel::trace;
 
 /// Transactions in one group at most.
 const GROUP: usize = 64;
@@ -78,13 +79,13 @@ pub(super) async fn commit<D: BlockDevice + 'static>(
         });
     }
     if !shared.queue.running.replace(true) {
-        drop(spawn(serve(Rc::clone(shared))));
+        drop(spawn_named("store", serve(Rc::clone(shared))));
     }
     loop {
         if let Some(result) = answer.result.get() {
             return result;
         }
-        answer.ready.notified().await;
+        trace::waiting("the commit", answer.ready.notified()).await;
     }
 }
 
@@ -97,6 +98,7 @@ async fn serve<D: BlockDevice + 'static>(shared: Rc<Shared<D>>) {
 }
 
 async fn serve_group<D: BlockDevice + 'static>(shared: &Rc<Shared<D>>) {
+    let span = trace::span("commit");
     let mut draft = Draft::new(&shared.space, &shared.committed.get());
     // What of the answers is known; all wait for the disk, since some may have seen what others of the group did.
     let mut group: Vec<(Waiting, Result<(), Error>)> = Vec::new();
@@ -117,6 +119,7 @@ async fn serve_group<D: BlockDevice + 'static>(shared: &Rc<Shared<D>>) {
         }
         group.push((waiting, applied));
     }
+    span.about(format_args!("{} transactions", group.len()));
     let published = if draft.is_clean() {
         Ok(())
     } else {
@@ -212,11 +215,15 @@ async fn write_and_flush<D: BlockDevice>(
     shared: &Shared<D>,
     superblock: &Superblock,
 ) -> Result<(), Error> {
-    write_superblock(&shared.disk, superblock).await?;
+    {
+        let _span = trace::span("write the superblock");
+        write_superblock(&shared.disk, superblock).await?;
+    }
     flush(shared).await
 }
 
 async fn flush<D: BlockDevice>(shared: &Shared<D>) -> Result<(), Error> {
+    let _span = trace::span("flush");
     let done = shared.disk.flush().await;
     if done.is_err() {
         shared.failed_flushes.set(shared.failed_flushes.get() + 1);
@@ -230,6 +237,7 @@ async fn write_nodes<D: BlockDevice + 'static>(
     shared: &Rc<Shared<D>>,
     nodes: Vec<(Pointer, Node)>,
 ) -> Result<Vec<(Pointer, Node)>, Error> {
+    let _span = trace::span("write the tree");
     let mut written = Vec::new();
     written
         .try_reserve_exact(nodes.len())
@@ -261,7 +269,7 @@ async fn write_nodes<D: BlockDevice + 'static>(
             pages.push(page);
         }
         let shared = Rc::clone(shared);
-        flight.push_back(spawn(async move {
+        flight.push_back(spawn_named("disk write", async move {
             let sector = places.first().map_or(0, |(at, _)| at.block) * SECTORS;
             let len = pages.len() * BLOCK;
             let (pages, result) = shared

@@ -11,4 +11,5 @@ mod durable;
 mod interface;
 mod roles;
 mod support;
+mod trace;
 mod transfers;

@@ -10,7 +10,7 @@ use crate::store::{BLOCK, Error};
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;
 use xenlet_kernel::page::Pages;
-use xenlet_kernel::run::{JoinHandle, spawn};
+use xenlet_kernel::run::{JoinHandle, spawn_named};
 
 /// Reads a blob. Every block is verified before a byte of it is given out.
 #[derive(Debug)]
@@ -241,7 +241,9 @@ impl<D: BlockDevice + 'static> BlobReader<D> {
             self.ahead.try_reserve(1).map_err(|_| Error::OutOfMemory)?;
             let (run, index, blocks) = self.locate(from, u64::MAX).await?;
             let shared = Rc::clone(&self.shared);
-            let pages = spawn(async move { read_content(&shared, run, index, blocks).await });
+            let pages = spawn_named("disk read", async move {
+                read_content(&shared, run, index, blocks).await
+            });
             self.ahead.push_back(Ahead {
                 from,
                 blocks,

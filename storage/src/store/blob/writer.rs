@@ -12,7 +12,7 @@ use alloc::collections::VecDeque;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use xenlet_kernel::page::{Page, Pages};
-use xenlet_kernel::run::{JoinHandle, spawn};
+use xenlet_kernel::run::{JoinHandle, spawn_named};
 
 /// Blocks of content of the first run of a blob whose length is not known. The ones after it double.
 const FIRST_RUN: u64 = 32;
@@ -311,7 +311,7 @@ impl<D: BlockDevice + 'static> BlobWriter<D> {
         let shared = Rc::clone(&self.shared);
         // Held until the disk has answered: before that, nobody else may get these blocks.
         let claim = Rc::clone(&self.claim);
-        self.flight.push_back(spawn(async move {
+        self.flight.push_back(spawn_named("disk write", async move {
             let (pages, done) = shared.disk.write(block * SECTORS, pages).await;
             drop(claim);
             done.map(|()| pages).map_err(io("writing a blob"))

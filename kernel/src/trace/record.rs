@@ -1,0 +1,448 @@
+//! What is recorded, and how: slices of time, each noted when it begins and completed when it ends.
+//!
+//! There is room for a number of them. When it is used up no more are noted, and those that have begun are still ended: a trace has its
+//! beginning whole, and all that a slow request did since then is on it or is known to be missing.
+
+use super::task::Known;
+#[cfg(not(xenlet = "unix"))]
+use crate::addr::Port;
+use crate::memory;
+use crate::time::{Instant, now};
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::cell::{Cell, RefCell};
+use core::fmt::{self, Write};
+use core::sync::atomic::Ordering::Relaxed;
+use core::task::Poll;
+
+/// Slices for which there is room at most: 4 MiB.
+const MOST: usize = 65_536;
+
+/// Fewer would not be worth looking at.
+const LEAST: usize = 256;
+
+/// The part of the free memory that slices may have, and the part of theirs that texts have.
+const PART: usize = 8;
+
+/// Bytes of a span's text; what is longer is cut.
+const TEXT: usize = 64;
+
+/// The number of no slice.
+pub(super) const NONE: u32 = u32::MAX;
+
+/// The row of the loop, among those of tasks.
+pub(super) const LOOP: u32 = 1;
+
+/// The end of what has none yet.
+const OPEN: Instant = Instant::from_nanos(u64::MAX);
+
+/// A part of the time that somebody spent on something.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Slice {
+    begin: Instant,
+    end: Instant,
+    /// Of the task, or of the device.
+    pub(super) row: u32,
+    pub(super) what: What,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum What {
+    /// The first that is seen of a task, and its name.
+    Task(&'static str),
+    /// It waits for one of these.
+    Wait(Waits),
+    /// It was woken, and others run.
+    Ready(Cause),
+    /// The loop runs it.
+    Run(&'static str),
+    /// The loop has nothing to do.
+    Sleep,
+    /// What the task calls it, and the span that it is in.
+    Span(&'static str, Text, u32),
+    /// A device's request.
+    Device(&'static str, Text),
+}
+
+/// What a task waits for: the first things that it said, none or more.
+pub(super) type Waits = [Option<&'static str>; 2];
+
+/// Who woke a task.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Cause {
+    /// Nobody knows: a thread of the host's.
+    Unknown,
+    /// An event came on this port.
+    #[cfg(not(xenlet = "unix"))]
+    Event(Port),
+    /// A deadline.
+    Timer,
+    /// Another task, or the task itself.
+    Task(u32, &'static str),
+}
+
+impl Slice {
+    /// Whether it was over when the trace ended.
+    pub(super) fn has_ended(&self) -> bool {
+        self.end != OPEN
+    }
+}
+
+/// Where a text is among the trace's.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Text {
+    from: u32,
+    len: u32,
+}
+
+/// What was recorded.
+#[derive(Debug, Default)]
+pub struct Trace {
+    slices: Vec<Slice>,
+    texts: String,
+    began: Instant,
+    ended: Instant,
+    /// When there was no room any more, and how many slices have had none.
+    full: Option<Instant>,
+    lost: u64,
+}
+
+impl Trace {
+    pub(super) fn slices(&self) -> &[Slice] {
+        &self.slices
+    }
+
+    /// How many slices there was no room for.
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// When there was no room any more.
+    pub(super) fn full(&self) -> Option<u64> {
+        self.full.map(|full| self.ns(full))
+    }
+
+    pub(super) fn text(&self, text: Text) -> &str {
+        let (from, len) = (text.from as usize, text.len as usize);
+        self.texts.get(from..from + len).unwrap_or_default()
+    }
+
+    /// Nanoseconds from the trace's beginning to `at`, or to its end.
+    fn ns(&self, at: Instant) -> u64 {
+        let at = at.min(self.ended).as_nanos();
+        at.saturating_sub(self.began.as_nanos())
+    }
+
+    /// When `slice` began and ended, in nanoseconds from the trace's beginning; what has not ended ends with the trace.
+    pub(super) fn times(&self, slice: &Slice) -> [u64; 2] {
+        [self.ns(slice.begin), self.ns(slice.end)]
+    }
+
+    /// Bytes of memory that it takes.
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> usize {
+        self.slices.capacity() * size_of::<Slice>() + self.texts.capacity()
+    }
+
+    /// The span that span `number` is in.
+    fn parent(&self, number: u32) -> Option<u32> {
+        match self.slices.get(number as usize)?.what {
+            What::Span(_, _, parent) => Some(parent),
+            _ => None,
+        }
+    }
+
+    /// Notes that `what` begins. Returns its number.
+    fn push(&mut self, at: Instant, row: u32, what: What) -> u32 {
+        // Never more than there was room for at first: nothing is allocated here.
+        let number = match u32::try_from(self.slices.len()) {
+            Ok(number) if self.slices.len() < self.slices.capacity() => number,
+            _ => {
+                self.full.get_or_insert(at);
+                self.lost += 1;
+                return NONE;
+            }
+        };
+        self.slices.push(Slice {
+            begin: at,
+            end: OPEN,
+            row,
+            what,
+        });
+        number
+    }
+
+    /// Notes that slice `number` ends. Returns whose it is, unless it had ended before.
+    fn close(&mut self, number: u32, at: Instant) -> Option<u32> {
+        let slice = self.slices.get_mut(number as usize)?;
+        (slice.end == OPEN).then(|| {
+            slice.end = at;
+            slice.row
+        })
+    }
+}
+
+/// A trace that is being recorded.
+pub(super) struct Recorder {
+    /// Which one it is of this domain's.
+    pub(super) number: u32,
+    trace: Trace,
+    /// The task that the loop runs.
+    current: Option<Arc<Known>>,
+    cause: Cause,
+    waits: Waits,
+}
+
+local! {
+    static RECORDER: RefCell<Option<Recorder>> = RefCell::new(None);
+}
+local! {
+    static RECORDINGS: Cell<u32> = Cell::new(0);
+}
+
+/// Does `f` if a trace is recorded, and this is not from within such an `f`, or when the domain is gone.
+pub(super) fn record<R>(f: impl FnOnce(&mut Recorder) -> R) -> Option<R> {
+    let done = RECORDER.try_with(|recorder| recorder.try_borrow_mut().ok()?.as_mut().map(f));
+    done.ok().flatten()
+}
+
+/// Notes that what is woken next is woken by an event on `port`.
+#[cfg(not(xenlet = "unix"))]
+pub(crate) fn by_event(port: Port) {
+    record(|recorder| recorder.cause = Cause::Event(port));
+}
+
+/// Notes that what is woken next is woken by a timer.
+pub(crate) fn by_timer() {
+    record(|recorder| recorder.cause = Cause::Timer);
+}
+
+impl Recorder {
+    /// Notes that a task goes from what it did to `what`.
+    pub(super) fn turn(&mut self, task: &Known, at: Instant, what: What) {
+        self.meet(task, at);
+        self.trace.close(task.state.load(Relaxed), at);
+        let state = self.trace.push(at, task.number, what);
+        task.state.store(state, Relaxed);
+    }
+
+    /// Notes that a task is over.
+    pub(super) fn ends(&mut self, task: &Known) {
+        if task.recording.load(Relaxed) == self.number {
+            self.trace.close(task.state.load(Relaxed), now());
+        }
+    }
+
+    /// Sees a task for the first time in this recording, or again.
+    fn meet(&mut self, task: &Known, at: Instant) {
+        if task.recording.swap(self.number, Relaxed) != self.number {
+            task.state.store(NONE, Relaxed);
+            task.span.store(NONE, Relaxed);
+            self.trace.push(at, task.number, What::Task(task.name));
+        }
+    }
+
+    /// Notes that `task` is woken.
+    pub(super) fn woken(&mut self, task: &Known) {
+        let current = self.current.as_ref();
+        let cause = current.map_or(self.cause, |by| Cause::Task(by.number, by.name));
+        self.turn(task, now(), What::Ready(cause));
+    }
+
+    /// Notes that the loop runs `task`.
+    pub(super) fn runs(&mut self, task: &Arc<Known>) {
+        self.turn(task, now(), What::Run(task.name));
+        self.waits = Waits::default();
+        self.current = Some(Arc::clone(task));
+    }
+
+    /// Notes that the loop ran `task`, which waits now unless it is over.
+    pub(super) fn ran(&mut self, task: &Known, result: Poll<()>) {
+        self.current = None;
+        // That it wakes itself is seen when it has run.
+        self.cause = Cause::Task(task.number, task.name);
+        match result {
+            Poll::Ready(()) => self.ends(task),
+            Poll::Pending => self.turn(task, now(), What::Wait(self.waits)),
+        }
+    }
+
+    pub(super) fn waits_for(&mut self, what: &'static str) {
+        if !self.waits.contains(&Some(what))
+            && let Some(place) = self.waits.iter_mut().find(|place| place.is_none())
+        {
+            *place = Some(what);
+        }
+    }
+
+    /// Begins a span of the task that runs, if one is known to.
+    pub(super) fn span(&mut self, name: &'static str) -> u32 {
+        let Some(task) = &self.current else {
+            return NONE;
+        };
+        let what = What::Span(name, Text::default(), task.span.load(Relaxed));
+        let number = self.trace.push(now(), task.number, what);
+        if number != NONE {
+            task.span.store(number, Relaxed);
+        }
+        number
+    }
+
+    /// Begins what is not a task's span.
+    pub(super) fn begin(&mut self, row: u32, what: What) -> u32 {
+        self.trace.push(now(), row, what)
+    }
+
+    /// Ends slice `number`, and the spans that the task has begun within it.
+    pub(super) fn end(&mut self, number: u32) {
+        let (trace, at) = (&mut self.trace, now());
+        let Some(row) = trace.close(number, at) else {
+            return;
+        };
+        if let Some(task) = self.current.as_ref().filter(|task| task.number == row)
+            && let Some(around) = trace.parent(number)
+        {
+            let mut within = task.span.swap(around, Relaxed);
+            while within > number
+                && let Some(next) = trace.parent(within)
+            {
+                trace.close(within, at);
+                within = next;
+            }
+        }
+    }
+
+    /// Gives slice `number` a text, if there is room for it.
+    pub(super) fn describe(&mut self, number: u32, about: fmt::Arguments<'_>) {
+        let texts = &mut self.trace.texts;
+        let from = texts.len();
+        let room = (texts.capacity() - from).min(TEXT);
+        // What is too long is cut, not refused.
+        let _ = Bounded { texts, room }.write_fmt(about);
+        let (Ok(from), Ok(len)) = (u32::try_from(from), u32::try_from(texts.len() - from)) else {
+            return;
+        };
+        if let Some(slice) = self.trace.slices.get_mut(number as usize)
+            && let What::Span(_, text, _) | What::Device(_, text) = &mut slice.what
+        {
+            *text = Text { from, len };
+        }
+    }
+}
+
+/// Writes up to so many bytes, whole characters of them.
+struct Bounded<'t> {
+    texts: &'t mut String,
+    room: usize,
+}
+
+impl Write for Bounded<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let len = text.floor_char_boundary(self.room);
+        self.texts.push_str(&text[..len]);
+        self.room -= len;
+        if len < text.len() {
+            self.room = 0;
+            return Err(fmt::Error);
+        }
+        Ok(())
+    }
+}
+
+/// Why nothing is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartError {
+    /// A trace is being recorded: there is one at a time.
+    Busy,
+    /// There is no memory for it.
+    OutOfMemory,
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Busy => "a trace is being recorded, and there is one at a time: try again later",
+            Self::OutOfMemory => "no memory for a trace: try again later, or give the guest more",
+        })
+    }
+}
+
+impl core::error::Error for StartError {}
+
+/// A trace that is being recorded, until this is dropped.
+#[derive(Debug)]
+#[must_use = "nothing is recorded once this is dropped"]
+pub struct Recording(());
+
+/// Begins to record a trace. The memory for it, an eighth of what is free and 4.5 MiB at most, is allocated here and nowhere else.
+///
+/// # Errors
+/// As [`StartError`] says.
+pub fn start() -> Result<Recording, StartError> {
+    start_with(room())
+}
+
+/// How many slices there is room for.
+fn room() -> usize {
+    let free = memory::stats().map_or(usize::MAX, |stats| stats.free);
+    (free / PART / size_of::<Slice>()).min(MOST)
+}
+
+/// The same, with room for `room` slices.
+pub(super) fn start_with(room: usize) -> Result<Recording, StartError> {
+    if record(|_| ()).is_some() {
+        return Err(StartError::Busy);
+    }
+    let mut room = room;
+    let (slices, texts) = loop {
+        let (mut slices, mut texts) = (Vec::new(), String::new());
+        let bytes = room * size_of::<Slice>() / PART;
+        if slices.try_reserve_exact(room).is_ok() && texts.try_reserve_exact(bytes).is_ok() {
+            break (slices, texts);
+        }
+        // Memory may be there, and in pieces.
+        room /= 2;
+        if room < LEAST {
+            return Err(StartError::OutOfMemory);
+        }
+    };
+    let number = RECORDINGS.with(Cell::get).wrapping_add(1);
+    RECORDINGS.with(|recordings| recordings.set(number));
+    let began = now();
+    let trace = Trace {
+        slices,
+        texts,
+        began,
+        ended: OPEN,
+        full: None,
+        lost: 0,
+    };
+    RECORDER.with(|recorder| {
+        *recorder.borrow_mut() = Some(Recorder {
+            number,
+            trace,
+            current: None,
+            cause: Cause::Unknown,
+            waits: Waits::default(),
+        });
+    });
+    Ok(Recording(()))
+}
+
+impl Recording {
+    /// Ends it.
+    pub fn stop(self) -> Trace {
+        let recorder = RECORDER.with(RefCell::take);
+        Trace {
+            ended: now(),
+            ..recorder.map_or_else(Trace::default, |recorder| recorder.trace)
+        }
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        drop(RECORDER.with(RefCell::take));
+    }
+}
