@@ -32,7 +32,7 @@ pub(crate) fn add(port: u16, service: &Rc<impl Counted + 'static>) {
             services.retain(|(other, service)| *other != port && service.strong_count() > 0);
             services.push((port, service));
         });
-        metrics::provide(write);
+        metrics::provide("http", write);
     }
 }
 

@@ -30,7 +30,7 @@ use xenlet_net::{interfaces, tap};
 /// Captures at once.
 const MOST: usize = 4;
 
-/// Memory that has to be left, in bytes: a capture has 256 KiB.
+/// Memory that has to be free, in bytes, for one more, which takes a quarter of it.
 const RESERVE: usize = 1 << 20;
 
 /// How long nothing is sent before a block that says how many frames there were: who is gone is noticed by that.
@@ -148,14 +148,14 @@ async fn stream<S: Read + Write>(
         sender.flush().await?;
         let left = until.map_or(SILENCE, |until| until.since(now()));
         let event = poll_fn(|cx| match asked_to_end.as_mut().poll(cx) {
-            Poll::Ready(_) => Poll::Ready(true),
-            Poll::Pending => buffer.filled.poll_notified(cx).map(|()| buffer.is_done()),
+            Poll::Ready(_) => Poll::Ready(()),
+            Poll::Pending => buffer.filled.poll_notified(cx),
         });
-        let ends = match timeout(left.min(SILENCE), event).await {
-            Ok(ends) => ends,
-            Err(_) => left <= SILENCE && until.is_some(),
-        };
+        let _ = timeout(left.min(SILENCE), event).await;
         buffer.exchange(&mut bytes);
+        let ends = buffer.is_done()
+            || shutdown::pending().is_some()
+            || until.is_some_and(|until| until <= now());
         if ends || bytes.is_empty() {
             pcapng::statistics(&mut bytes, &buffer.statistics());
         }

@@ -4,10 +4,14 @@ use alloc::string::String;
 use core::fmt;
 use embedded_io_async::{Read, Write};
 use xenlet_http::{Error, Exchange, KernelClock, Status};
+use xenlet_kernel::memory;
 use xenlet_kernel::metrics::{self, Form};
 
 /// Prometheus's text format.
 const FORMAT: (&str, &str) = ("Content-Type", "text/plain; version=0.0.4; charset=utf-8");
+
+/// Memory that has to be free: for what is made while numbers are written, besides the text.
+const RESERVE: usize = 64 * 1024;
 
 /// Answers with every number.
 pub(crate) async fn answer<S: Read + Write>(
@@ -28,6 +32,9 @@ pub(crate) async fn answer<S: Read + Write>(
 
 /// Every number; `None` when there is no memory for the text.
 pub(crate) fn text(form: Form) -> Option<String> {
+    if !memory::has_room(RESERVE) {
+        return None;
+    }
     let mut text = Text(String::new());
     metrics::write(&mut text, form).ok()?;
     Some(text.0)

@@ -11,7 +11,6 @@ mod writer;
 pub use histogram::Histogram;
 pub use writer::{Form, Label, Rows, Value, Writer};
 
-use alloc::rc::{Rc, Weak};
 use alloc::vec::Vec;
 use core::cell::RefCell;
 #[cfg(feature = "inspect")]
@@ -20,20 +19,20 @@ use core::fmt;
 /// Whether anything is noted for those who look into a guest.
 pub const ENABLED: bool = cfg!(feature = "inspect");
 
+/// Writes the numbers of one part of the guest.
+pub type Source = fn(&mut Writer<'_>);
+
 local! {
-    static SOURCES: RefCell<Vec<fn(&mut Writer<'_>)>> = RefCell::new(Vec::new());
+    static SOURCES: RefCell<Vec<(&'static str, Source)>> = RefCell::new(Vec::new());
 }
 
-/// Has `source` write its numbers from now on. Giving it again changes nothing.
-pub fn provide(source: fn(&mut Writer<'_>)) {
+/// Has `source` write the numbers of what is called `name` from now on. Giving it again changes nothing.
+pub fn provide(name: &'static str, source: Source) {
     if ENABLED {
         SOURCES.with(|sources| {
             let mut sources = sources.borrow_mut();
-            if !sources
-                .iter()
-                .any(|other| core::ptr::fn_addr_eq(*other, source))
-            {
-                sources.push(source);
+            if sources.iter().all(|(other, _)| *other != name) {
+                sources.push((name, source));
             }
         });
     }
@@ -48,34 +47,8 @@ pub fn write(out: &mut dyn fmt::Write, form: Form) -> fmt::Result {
     let mut writer = Writer::new(out, form);
     own::write(&mut writer);
     let sources = SOURCES.with(|sources| sources.borrow().clone());
-    for source in sources {
+    for (_, source) in sources {
         source(&mut writer);
     }
     writer.finish()
-}
-
-/// What there is of a kind, for the function that writes the numbers of all of them; with [`local!`](crate::local!).
-#[derive(Debug)]
-pub struct Instances<T: 'static>(RefCell<Vec<Weak<T>>>);
-
-impl<T> Instances<T> {
-    /// None.
-    #[allow(clippy::new_without_default, reason = "statics are made by it")]
-    pub const fn new() -> Self {
-        Self(RefCell::new(Vec::new()))
-    }
-
-    /// One more, for as long as it is there.
-    pub fn add(&self, instance: &Rc<T>) {
-        if ENABLED {
-            let mut list = self.0.borrow_mut();
-            list.retain(|other| other.strong_count() > 0);
-            list.push(Rc::downgrade(instance));
-        }
-    }
-
-    /// Those that are there now.
-    pub fn all(&self) -> Vec<Rc<T>> {
-        self.0.borrow().iter().filter_map(Weak::upgrade).collect()
-    }
 }

@@ -98,6 +98,8 @@ pub struct Stats {
     pub cookies: u64,
     /// SYNs that were not answered, for lack of room in the backlog or of memory: their senders try again.
     pub deferred_syns: u64,
+    /// Segments that belong to no connection, of which most are answered with a reset: connections to ports where nobody listens, for one.
+    pub refused: u64,
     /// Segments that were sent again.
     pub retransmissions: u64,
     /// Times that a connection was looked at to see what it has to send.

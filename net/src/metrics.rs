@@ -110,6 +110,11 @@ const COUNTERS: Rows<One> = &[
     ("vif_tx_bytes_total", "Bytes of frames sent.", |one| {
         one.info.stats.tx_bytes
     }),
+    (
+        "tcp_refused_total",
+        "Segments that belong to no connection, as those to ports where nobody listens.",
+        |one| one.info.stats.refused,
+    ),
     ("tcp_retransmissions_total", "Segments sent again.", |one| {
         one.info.stats.retransmissions
     }),

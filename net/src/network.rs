@@ -97,7 +97,7 @@ impl Network {
             n.get_or_init(|| Rc::clone(&network));
         });
         spawn(Rc::clone(&network).bring_up());
-        xenlet_kernel::metrics::provide(metrics::write);
+        xenlet_kernel::metrics::provide("network", metrics::write);
         Ok(network)
     }
 

@@ -54,6 +54,21 @@ impl Exposition {
         Ok(Self(samples))
     }
 
+    /// Whether `later` has no counter that is less than here.
+    ///
+    /// # Errors
+    /// The first one that is.
+    pub fn grows_to(&self, later: &Self) -> Result<(), String> {
+        let counts = |key: &str| key.contains("_total") || key.contains("_bucket");
+        let less = |(key, value): &(&String, &f64)| {
+            counts(key) && later.0.get(*key).is_none_or(|now| now < value)
+        };
+        match self.0.iter().find(less) {
+            None => Ok(()),
+            Some((key, value)) => Err(format!("{key} was {value}, and is {:?}", later.0.get(key))),
+        }
+    }
+
     /// One of them.
     ///
     /// # Panics

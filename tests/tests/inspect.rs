@@ -35,6 +35,7 @@ fn metrics_count_what_was_done() {
         let waiting = peer.connect(80).await.unwrap();
         sleep(Duration::from_secs(1)).await;
         let after = metrics(&peer).await;
+        before.grows_to(&after).unwrap();
         let more = |name: &str| after.value(name) - before.value(name);
         assert_eq!(more("xenlet_http_requests_total{port=\"80\"}"), 10.0);
         assert_eq!(more("xenlet_http_requests_total{port=\"9100\"}"), 1.0);
@@ -62,10 +63,15 @@ fn a_frame_that_is_dropped_is_counted_by_its_reason() {
     run(LINE, xenlet_httpd::run, async |peer| {
         let before = metrics(&peer).await;
         peer.inject(&[0xff; 60]);
+        assert!(peer.connect(81).await.is_err(), "nobody listens there");
         sleep(Duration::from_millis(10)).await;
         let after = metrics(&peer).await;
-        let name = "xenlet_vif_drops_total{vif=\"0\",reason=\"not_for_us\"}";
-        assert_eq!(after.value(name) - before.value(name), 1.0);
+        let more = |name: &str| after.value(name) - before.value(name);
+        assert_eq!(
+            more("xenlet_vif_drops_total{vif=\"0\",reason=\"not_for_us\"}"),
+            1.0
+        );
+        assert_eq!(more("xenlet_tcp_refused_total{vif=\"0\"}"), 1.0);
     });
 }
 
@@ -237,11 +243,13 @@ fn a_capture_of_the_payload_has_every_byte() {
 #[test]
 fn as_many_frames_as_were_asked_for() {
     run(LINE, xenlet_httpd::run, async |peer| {
+        let none = read(capture(&peer, "?packets=0").await);
         let capture = read(capture(&peer, "?packets=7").await);
         while get(&peer, "/", "").await.status != 200 {}
         let capture = capture.await;
         assert_eq!(capture.packets.len(), 7);
         assert_eq!(capture.statistics, Some((7, 0)));
+        assert_eq!(none.await.statistics, Some((0, 0)));
     });
 }
 

@@ -2,21 +2,28 @@
 
 use crate::disk::Shared;
 use crate::{Link, Stats};
-use alloc::rc::Rc;
+use alloc::rc::{Rc, Weak};
 use alloc::vec::Vec;
+use core::cell::RefCell;
 use xenlet_kernel::local;
-use xenlet_kernel::metrics::{self, Instances, Rows, Writer};
+use xenlet_kernel::metrics::{self, ENABLED, Rows, Writer};
 
 local! {
-    static DISKS: Instances<Shared> = Instances::new();
+    static DISKS: RefCell<Vec<Weak<Shared>>> = RefCell::new(Vec::new());
 }
 
 type Disk = Rc<Shared>;
 
-/// Has the numbers of one more disk written.
-pub(crate) fn add(disk: &Rc<Shared>) {
-    DISKS.with(|disks| disks.add(disk));
-    metrics::provide(write);
+/// Has the numbers of one more disk written, for as long as it is there.
+pub(crate) fn add(disk: &Disk) {
+    if ENABLED {
+        DISKS.with(|disks| {
+            let mut disks = disks.borrow_mut();
+            disks.retain(|other| other.strong_count() > 0);
+            disks.push(Rc::downgrade(disk));
+        });
+        metrics::provide("disks", write);
+    }
 }
 
 /// Counters by name.
@@ -105,7 +112,8 @@ const GAUGES: Rows<Disk> = &[
 ];
 
 fn write(w: &mut Writer<'_>) {
-    let mut disks = DISKS.with(Instances::all);
+    let mut disks: Vec<Disk> =
+        DISKS.with(|disks| disks.borrow().iter().filter_map(Weak::upgrade).collect());
     disks.retain(|disk| !disk.closing.get());
     let disks: Vec<_> = disks
         .iter()

@@ -12,7 +12,7 @@ const PREFIX: &str = "xenlet_";
 pub enum Form {
     /// For Prometheus and whatever else reads its text format.
     Prometheus,
-    /// For people at a console: without what explains the names, and without what is zero.
+    /// For people at a console: without what explains the names, without what is zero, and without buckets that nothing is in.
     Console,
 }
 
@@ -163,11 +163,17 @@ impl<'w> Writer<'w> {
     ) {
         self.describe(name, help, "histogram");
         let (sum, count) = histogram.total();
+        let mut before = 0;
         for (bound, below) in histogram.cumulative() {
             let bound = Value::Time(bound);
-            self.sample(name, "_bucket", labels, Some(&bound), below.into());
+            if self.form == Form::Prometheus || below > before {
+                self.sample(name, "_bucket", labels, Some(&bound), below.into());
+            }
+            before = below;
         }
-        self.sample(name, "_bucket", labels, Some(&"+Inf"), count.into());
+        if self.form == Form::Prometheus || count > before {
+            self.sample(name, "_bucket", labels, Some(&"+Inf"), count.into());
+        }
         self.sample(name, "_sum", labels, None, sum.into());
         self.sample(name, "_count", labels, None, count.into());
     }

@@ -144,6 +144,7 @@ impl Inner {
 
     /// A segment for which there is no connection: smoltcp answers with a reset where that is right.
     fn nobodys(&mut self, frame: &[u8], out: &mut Outgoing<'_>) {
+        self.stats.refused += 1;
         let Some(interface) = &mut self.interface else {
             return;
         };

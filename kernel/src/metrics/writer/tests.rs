@@ -53,23 +53,31 @@ fn a_labels_value_cannot_leave_its_quotes() {
 
 #[test]
 fn buckets_are_cumulative_and_the_last_has_all() {
-    let bounds = [1, 10].map(Duration::from_millis);
-    let histogram = Histogram::new(bounds);
-    for took in [500, 1000, 1001, 20_000] {
+    let histogram = Histogram::new([1, 10, 100].map(Duration::from_millis));
+    let write = |w: &mut Writer<'_>| {
+        w.histogram("turn_seconds", "Turns.", &[("loop", &"l")], &histogram);
+    };
+    for took in [500, 1000, 99_999, 200_000] {
         histogram.record(Duration::from_micros(took));
     }
-    let text = text(Form::Prometheus, |w| {
-        w.histogram("turn_seconds", "Turns.", &[("loop", &"l")], &histogram);
-    });
     assert_eq!(
-        text,
+        text(Form::Prometheus, write),
         "# HELP xenlet_turn_seconds Turns.\n\
          # TYPE xenlet_turn_seconds histogram\n\
          xenlet_turn_seconds_bucket{loop=\"l\",le=\"0.001\"} 2\n\
-         xenlet_turn_seconds_bucket{loop=\"l\",le=\"0.01\"} 3\n\
+         xenlet_turn_seconds_bucket{loop=\"l\",le=\"0.01\"} 2\n\
+         xenlet_turn_seconds_bucket{loop=\"l\",le=\"0.1\"} 3\n\
          xenlet_turn_seconds_bucket{loop=\"l\",le=\"+Inf\"} 4\n\
-         xenlet_turn_seconds_sum{loop=\"l\"} 0.022501\n\
+         xenlet_turn_seconds_sum{loop=\"l\"} 0.301499\n\
          xenlet_turn_seconds_count{loop=\"l\"} 4\n"
+    );
+    assert_eq!(
+        text(Form::Console, write),
+        "turn_seconds_bucket{loop=\"l\",le=\"0.001\"} 2\n\
+         turn_seconds_bucket{loop=\"l\",le=\"0.1\"} 3\n\
+         turn_seconds_bucket{loop=\"l\",le=\"+Inf\"} 4\n\
+         turn_seconds_sum{loop=\"l\"} 0.301499\n\
+         turn_seconds_count{loop=\"l\"} 4\n"
     );
 }
 
