@@ -17,12 +17,14 @@ use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
 use buffer::{Buffer, Choice};
+use core::fmt;
 use core::future::{Future, poll_fn};
 use core::pin::pin;
 use core::task::Poll;
 use embedded_io_async::{Read, Write};
 use pcapng::Statistics;
 use xenlet_http::{Error, Exchange, KernelClock, Method, Sender, Status};
+use xenlet_kernel::limit::RateLimit;
 use xenlet_kernel::time::{Duration, Instant, now, timeout};
 use xenlet_kernel::{memory, shutdown};
 use xenlet_net::{interfaces, tap};
@@ -32,6 +34,9 @@ const MOST: usize = 4;
 
 /// Memory that has to be free, in bytes, for one more, which takes a quarter of it.
 const RESERVE: usize = 1 << 20;
+
+/// Lines about captures that are logged at once.
+const LINES: u32 = 16;
 
 /// How long nothing is sent before a block that says how many frames there were: who is gone is noticed by that.
 const SILENCE: Duration = Duration::from_secs(5);
@@ -83,13 +88,25 @@ pub(crate) struct Captures {
     port: u16,
     /// Each of them has this, too.
     under_way: Rc<()>,
+    /// What is logged of them.
+    lines: RateLimit,
 }
 
 impl Captures {
     /// None, of a service on `port`.
     pub(crate) fn new(port: u16) -> Self {
-        let under_way = Rc::default();
-        Self { port, under_way }
+        Self {
+            port,
+            under_way: Rc::default(),
+            lines: RateLimit::new(LINES),
+        }
+    }
+
+    /// Logs one line, within limits: who asks can make many.
+    fn say(&self, line: fmt::Arguments<'_>) {
+        if self.lines.take().is_some() {
+            log::info!(target: "inspect", "{line}");
+        }
     }
 
     /// Answers with frames, for as long as it is asked for and the client reads.
@@ -126,10 +143,17 @@ impl Captures {
         pcapng::begin(&mut bytes, &interface);
         let buffer = Rc::new(buffer);
         tap::tap(vif, &buffer);
-        log::info!(target: "inspect", "vif{vif}: a capture begins");
+        let what = if asked.choice.payload {
+            "frames"
+        } else {
+            "headers"
+        };
+        self.say(format_args!("vif{vif}: a capture of its {what} begins"));
         let result = stream(&mut sender, &buffer, bytes, asked.until).await;
         let Statistics { seen, lost, .. } = buffer.statistics();
-        log::info!(target: "inspect", "vif{vif}: a capture ends; {lost} of {seen} frames were lost");
+        self.say(format_args!(
+            "vif{vif}: a capture ends; {lost} of {seen} frames were lost"
+        ));
         result?;
         sender.finish().await
     }

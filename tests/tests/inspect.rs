@@ -304,6 +304,17 @@ fn four_captures_at_once_and_no_more() {
 }
 
 #[test]
+fn captures_do_not_flood_the_log() {
+    let (_, ended) = run(LINE, xenlet_httpd::run, async |peer| {
+        for _ in 0..100 {
+            read(capture(&peer, "?seconds=0").await).await;
+        }
+    });
+    let lines = ended.console.matches("a capture").count();
+    assert!((2..=20).contains(&lines), "{lines} lines");
+}
+
+#[test]
 fn the_end_of_the_guest_ends_a_capture() {
     let (_, ended) = run(LINE, xenlet_httpd::run, async |peer| {
         drop(read(capture(&peer, "").await));
