@@ -26,6 +26,7 @@ pub(crate) use self::absent::AbsentPages;
 pub use self::{lent::LentPages, shared::SharedPage, window::Window};
 
 use crate::addr::PAGE_SIZE;
+use crate::platform;
 #[cfg(not(any(xenlet = "xen", xenlet = "unix")))]
 use alloc::alloc::dealloc;
 use alloc::alloc::{Layout, alloc_zeroed};
@@ -49,7 +50,8 @@ pub fn leaked() -> usize {
 }
 
 #[cfg(not(xenlet = "unix"))]
-fn leak(pages: usize) {
+fn leak(base: NonNull<u8>, pages: usize) {
+    platform::pages_leaked(base, pages);
     LEAKED.with(|l| l.set(l.get() + pages));
 }
 
@@ -127,17 +129,20 @@ impl core::ops::DerefMut for Page {
 
 impl Drop for Page {
     fn drop(&mut self) {
+        platform::pages_freed(self.0, 1);
         FREE.with(|f| f.borrow_mut().push(self.0));
     }
 }
 
-/// Gives the free pages back to the host's allocator, at the end of a hosted domain.
+/// Gives the free pages back to the host's allocator, and those that were leaked, at the end of a hosted domain.
 #[cfg(not(any(xenlet = "xen", xenlet = "unix")))]
-pub(crate) fn teardown() {
-    for page in FREE.with(RefCell::take) {
-        if let Some(layout) = run_layout(1) {
-            // SAFETY: on the host's targets pages are allocated one by one (`BATCH`), with this layout.
-            unsafe { dealloc(page.as_ptr(), layout) };
+pub(crate) fn teardown(leaked: Vec<(NonNull<u8>, usize)>) {
+    let free = FREE.with(RefCell::take).into_iter().map(|page| (page, 1));
+    for (base, count) in free.chain(leaked) {
+        if let Some(layout) = run_layout(count) {
+            // SAFETY: allocated with this layout (single pages one by one, by `BATCH`), and nobody has it any more: neither
+            // the domain nor, since they are gone, its backends.
+            unsafe { dealloc(base.as_ptr(), layout) };
         }
     }
 }

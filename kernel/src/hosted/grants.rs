@@ -1,6 +1,6 @@
 //! What Xen does with a grant table: let a backend map what the guest has granted, and nothing else.
 
-use super::{DOM0, machine};
+use super::{DOM0, machine, stale};
 use crate::abi::grant_table::{
     ENTRIES_PER_FRAME, EntryV1, PERMIT_ACCESS, READING, READONLY, RESERVED_ENTRIES, WRITING,
 };
@@ -86,6 +86,14 @@ impl Tables {
         Some(unsafe { frame.add((gref.0 % ENTRIES_PER_FRAME) as usize) })
     }
 
+    /// An entry that lets somebody reach a page, and the page.
+    fn permitted(&self, gref: GrantRef) -> Option<(EntryV1, NonNull<u8>)> {
+        // SAFETY: an entry of a live frame; the guest is this thread and writes no entry meanwhile.
+        let entry = unsafe { self.entry(gref)?.as_ptr().read_volatile() };
+        let page = *self.pages.get(entry.frame as usize)?;
+        (entry.flags & 3 == PERMIT_ACCESS).then_some((entry, page))
+    }
+
     fn flags(&self, gref: GrantRef) -> Option<&AtomicU16> {
         let flags = self.entry(gref)?.cast::<u16>();
         // SAFETY: the entry's first field, aligned, alive as long as `self`; an atomic may be shared.
@@ -112,35 +120,58 @@ pub fn map_grant(gref: GrantRef, write: bool) -> Result<MappedPage, GrantError> 
     machine(|m| {
         let mut tables = m.grants.borrow_mut();
         let bad = GrantError::BadGrant(gref);
-        let entry = tables.entry(gref).ok_or(bad)?;
-        // SAFETY: an entry of a live frame; the guest is this thread and writes no entry meanwhile.
-        let EntryV1 {
-            flags,
-            domid,
-            frame,
-        } = unsafe { entry.as_ptr().read_volatile() };
-        if flags & 3 != PERMIT_ACCESS {
-            return Err(bad);
-        }
+        let (
+            EntryV1 {
+                flags,
+                domid,
+                frame,
+            },
+            page,
+        ) = tables.permitted(gref).ok_or(bad)?;
         if domid != DOM0.0 {
             return Err(GrantError::NotForUs(gref));
         }
         if write && flags & READONLY != 0 {
             return Err(GrantError::ReadOnly(gref));
         }
-        let page = *tables.pages.get(frame as usize).ok_or(bad)?;
         let used = READING | if write { WRITING } else { 0 };
         tables
             .flags(gref)
             .ok_or(bad)?
             .fetch_or(used, Ordering::SeqCst);
         *tables.mapped.entry(gref.0).or_default() += 1;
+        let window = Window::new(page, PAGE_SIZE);
+        assert!(
+            !stale::is_in(&window),
+            "{gref:?}: a page was shared that was not wiped"
+        );
         Ok(MappedPage {
             gref,
             life: m.life.get(),
-            window: Window::new(page, PAGE_SIZE),
+            frame,
+            window,
         })
     })
+}
+
+/// Looks at every page that a backend could map now.
+///
+/// # Panics
+/// If one was not wiped before it was shared, or was freed while it is.
+pub fn assert_wiped() {
+    machine(|m| {
+        let tables = m.grants.borrow();
+        let entries = u32::try_from(tables.frames.len()).unwrap_or(0) * ENTRIES_PER_FRAME;
+        for gref in (RESERVED_ENTRIES..entries).map(GrantRef) {
+            if let Some((entry, page)) = tables.permitted(gref) {
+                let window = Window::new(page, PAGE_SIZE);
+                assert!(
+                    !stale::is_in(&window),
+                    "{gref:?} is of a page that nobody owns: {entry:?}"
+                );
+            }
+        }
+    });
 }
 
 /// A page of the guest that a backend has mapped. Unmapped when dropped.
@@ -149,6 +180,8 @@ pub struct MappedPage {
     gref: GrantRef,
     /// The life of the domain that granted it.
     life: u32,
+    /// What the entry said.
+    frame: u32,
     window: Window,
 }
 
@@ -166,6 +199,21 @@ impl Drop for MappedPage {
                 return;
             };
             let mut tables = machine.grants.borrow_mut();
+            if !std::thread::panicking() {
+                let entry = tables.permitted(self.gref);
+                assert!(
+                    entry.is_some_and(
+                        |(entry, _)| entry.frame == self.frame && entry.flags & READING != 0
+                    ),
+                    "{:?} was revoked while its page was mapped",
+                    self.gref
+                );
+                assert!(
+                    !stale::is_in(&self.window),
+                    "{:?}: its page was freed while it was mapped",
+                    self.gref
+                );
+            }
             let left = tables.mapped.get_mut(&self.gref.0).map_or(0, |n| {
                 *n = n.saturating_sub(1);
                 *n

@@ -4,7 +4,9 @@
 //! could do, honest or not. With the script used up it does nothing any more but let go of what it holds when the guest
 //! closes.
 
-use super::{Backend, Ends, MappedPage, add_backend, console_text, map_grant, ports, store};
+use super::{
+    Backend, Ends, MappedPage, add_backend, assert_wiped, console_text, map_grant, ports, store,
+};
 use crate::addr::GrantRef;
 use crate::time::{Duration, Instant, now};
 use crate::xenbus::State;
@@ -15,6 +17,37 @@ use std::rc::Rc;
 
 /// How long a pause in the script lets the guest run.
 const PAUSE: Duration = Duration::from_millis(1);
+
+/// What is said under keys that are lied about.
+const NONSENSE: [&str; 24] = [
+    "",
+    "0",
+    "1",
+    "2",
+    "3",
+    "200",
+    "511",
+    "513",
+    "2048",
+    "4096",
+    "8192",
+    "65535",
+    "65536",
+    "2147483648",
+    "4294967295",
+    "4294967296",
+    "36028797018963968",
+    "18446744073709551615",
+    "18446744073709551616",
+    "-1",
+    "+1",
+    "x",
+    "1 ",
+    "00:16:3e:00:00:02",
+];
+
+/// Keys of the frontend's directory that the toolstack writes.
+const FRONT_KEYS: [&str; 5] = ["backend-id", "backend", "mac", "mtu", "state"];
 
 /// A device whose backend lies.
 pub trait Device {
@@ -48,6 +81,17 @@ pub struct Script {
 }
 
 impl Script {
+    /// One that does what `bytes` say.
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self {
+            bytes,
+            at: 0,
+            pause: None,
+            kept: Vec::new(),
+            ever: BTreeSet::new(),
+        }
+    }
+
     /// Whether it is used up.
     pub fn is_done(&self) -> bool {
         self.at >= self.bytes.len()
@@ -68,6 +112,42 @@ impl Script {
     /// The next four.
     pub fn long(&mut self) -> u32 {
         u32::from_le_bytes([self.byte(), self.byte(), self.byte(), self.byte()])
+    }
+
+    /// One of `choices`.
+    ///
+    /// # Panics
+    /// If there are none.
+    pub fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[usize::from(self.byte()) % choices.len()]
+    }
+
+    /// Up to three of the backend's `keys` that make no sense, in half of all cases.
+    pub fn lie_about(&mut self, ends: Ends, keys: &[&str]) {
+        for _ in 0..self.byte().saturating_sub(128) / 32 {
+            let (key, value) = (self.one_of(keys), self.one_of(&NONSENSE));
+            ends.write_back(key, value);
+        }
+    }
+
+    /// Does something to a key that the guest may read: a state, one of the toolstack's, or one of the backend's `keys`.
+    pub fn disturb(&mut self, ends: Ends, keys: &[&str]) {
+        let (front, back) = (ends.front(), ends.back());
+        let path = match self.byte() % 8 {
+            0..=3 => format!("{back}/state"),
+            4 => format!("{front}/{}", self.one_of(&FRONT_KEYS)),
+            5 => format!("{back}/online"),
+            _ => format!("{back}/{}", self.one_of(keys)),
+        };
+        match self.byte() {
+            0xff => store::remove(if self.byte() & 1 == 0 { &front } else { &back }),
+            // Toolstacks have removed one key alone.
+            0xfe => store::remove(&path),
+            0xfd => store::write(&path, &"9".repeat(4000)),
+            value @ 0xe0..=0xfc => store::write_bytes(&path, &[value; 3]),
+            0x80..=0xdf => store::write(&path, self.one_of(&NONSENSE)),
+            value => store::write(&path, &(value % 16).to_string()),
+        }
     }
 
     /// Lets the guest run before the next step.
@@ -123,12 +203,13 @@ impl<D: Device> Liar<D> {
                 let ours = store::read(&format!("{}/state", ends.back()));
                 if ours.as_deref() != Some(State::InitWait.text()) {
                     device.offer(script);
-                    ends.switch(State::InitWait);
+                    ends.switch(next(script, State::InitWait));
                 }
             }
             State::Initialised | State::Connected if device.rings().is_empty() => {
                 device.connect(script);
-                ends.switch(State::Connected);
+                assert_wiped();
+                ends.switch(next(script, State::Connected));
             }
             State::Closing | State::Closed | State::Unknown => {
                 // One in four does not let go.
@@ -145,6 +226,14 @@ impl<D: Device> Liar<D> {
     }
 }
 
+/// The state that is next, or, one time in eight, another.
+fn next(script: &mut Script, state: State) -> State {
+    match script.byte() {
+        byte @ 0xe0.. => State::from_text(&(byte % 16).to_string()),
+        _ => state,
+    }
+}
+
 /// A hostile backend's handle.
 pub struct Hostile<D>(Rc<RefCell<Liar<D>>>);
 
@@ -157,16 +246,9 @@ impl<D> Clone for Hostile<D> {
 impl<D: Device + 'static> Hostile<D> {
     /// Gives this thread's domain a backend for `device` that does what `bytes` say.
     pub fn attach(device: D, bytes: Vec<u8>) -> Self {
-        let script = Script {
-            bytes,
-            at: 0,
-            pause: None,
-            kept: Vec::new(),
-            ever: BTreeSet::new(),
-        };
         let hostile = Self(Rc::new(RefCell::new(Liar {
             device,
-            script,
+            script: Script::new(bytes),
             seen: 0,
         })));
         add_backend(Box::new(hostile.clone()));
@@ -198,6 +280,7 @@ impl<D: Device + 'static> Hostile<D> {
     /// # Panics
     /// If more is lost than what the backend kept, or if there is more than a line for each of `lives` connections.
     pub fn assert_nothing_lost(&self, before: &Held, lives: usize) {
+        assert_wiped();
         let after = Held::now();
         assert_eq!(
             (after.watches, after.ports),

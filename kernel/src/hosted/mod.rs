@@ -8,18 +8,21 @@
 
 mod ends;
 mod events;
+pub mod fuzz;
 mod grants;
 pub mod hostile;
 mod life;
 pub(crate) mod platform;
+mod stale;
 pub mod store;
 mod tasks;
 
 pub use ends::Ends;
 pub use events::{BackendPort, ports};
-pub use grants::{GrantError, MappedPage, map_grant};
+pub use grants::{GrantError, MappedPage, assert_wiped, map_grant};
 pub use life::{checkpoint, restore};
 pub use platform::{lie_about_keys, type_keys};
+pub use stale::mark_secret;
 pub(crate) use tasks::track;
 
 use crate::addr::DomId;
@@ -27,6 +30,7 @@ use crate::shutdown::Reason;
 use crate::time::{Duration, Instant};
 use crate::{run, timeline};
 use std::cell::{Cell, RefCell};
+use std::ptr::NonNull;
 
 /// The domain in which the hosted backends are.
 pub const DOM0: DomId = DomId(0);
@@ -82,6 +86,8 @@ pub(crate) struct Machine {
     /// How many pages the guest has given back, and whether there are none for it.
     pub(crate) absent: Cell<usize>,
     pub(crate) scarce: Cell<bool>,
+    /// Pages that peers kept, each run with its length.
+    leaked: RefCell<Vec<(NonNull<u8>, usize)>>,
     /// When the domain ends unless it says again that it lives.
     pub(crate) watchdog: Cell<Option<Instant>>,
     /// State of the test's randomness.
@@ -114,6 +120,7 @@ impl Machine {
             free: Cell::new(None),
             absent: Cell::new(0),
             scarce: Cell::new(false),
+            leaked: RefCell::default(),
             watchdog: Cell::new(None),
             drawn: Cell::new(0),
             backends: RefCell::default(),
@@ -266,6 +273,7 @@ fn boot(config: Config) {
 /// Drops what the domain's tasks hold while the thread's state is still there.
 fn teardown() {
     tasks::drop_all();
+    run::teardown();
     machine(|m| drop(m.backends.take()));
-    crate::page::teardown();
+    crate::page::teardown(machine(|m| m.leaked.take()));
 }

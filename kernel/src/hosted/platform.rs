@@ -1,6 +1,6 @@
 //! The seam, hosted: what are hypercalls on Xen are calls into the thread's `Machine` here.
 
-use super::machine;
+use super::{machine, stale};
 use crate::abi::grant_table::EntryV1;
 use crate::addr::{DomId, Mfn, PAGE_SIZE, Port};
 use crate::memory::Stats;
@@ -118,6 +118,18 @@ pub(crate) fn take_pages(_base: NonNull<u8>, count: usize) -> bool {
     })
 }
 
+/// Marks pages that nobody owns, so that a peer which is shown one is noticed.
+pub(crate) fn pages_freed(base: NonNull<u8>, count: usize) {
+    if cfg!(debug_assertions) {
+        stale::mark(base, count);
+    }
+}
+
+/// Remembers pages that a peer has for ever: they go with the domain.
+pub(crate) fn pages_leaked(base: NonNull<u8>, count: usize) {
+    machine(|m| m.leaked.borrow_mut().push((base, count)));
+}
+
 pub(crate) fn frame_of(page: NonNull<u8>) -> Mfn {
     machine(|m| m.grants.borrow_mut().frame_of(page))
 }
@@ -229,6 +241,8 @@ pub(crate) struct Console {
     page: NonNull<u8>,
     port: Option<Port>,
     text: Vec<u8>,
+    /// Whether somebody else than xenconsoled reads it.
+    taken: bool,
 }
 
 impl Default for Console {
@@ -237,6 +251,7 @@ impl Default for Console {
             page: NonNull::from(Box::leak(Box::new(SharedPage([0; 4096])))).cast(),
             port: None,
             text: Vec::new(),
+            taken: false,
         }
     }
 }
@@ -255,6 +270,9 @@ pub(crate) struct SharedPage(pub(crate) [u8; 4096]);
 impl Console {
     /// What xenconsoled does: takes what is in the ring.
     fn drain(&mut self) -> bool {
+        if self.taken {
+            return false;
+        }
         let window = Window::new(self.page, size_of::<abi::console::Interface>());
         let (cons, prod) = (window.load_acquire(3080), window.load_acquire(3084));
         let count = prod.wrapping_sub(cons);
@@ -346,9 +364,31 @@ pub fn lie_about_keys(read: u32, typed: u32) {
     });
 }
 
+/// Takes the console's other end from xenconsoled: its page, and what sends the guest an event.
+pub(super) fn take_console() -> Option<(Window, impl Fn())> {
+    machine(|m| {
+        let mut console = m.console.borrow_mut();
+        console.taken = true;
+        let event = move || {
+            machine(|m| {
+                if let Some(port) = m.console.borrow().port {
+                    m.events.borrow_mut().raise(port);
+                }
+            });
+        };
+        console.port?;
+        Some((
+            Window::new(console.page, size_of::<abi::console::Interface>()),
+            event,
+        ))
+    })
+}
+
 /// Gives the console's reader the processor for a moment.
 pub(crate) fn console_pause() {
-    serve_console();
+    if !serve_console() {
+        machine(|m| m.now.set(m.now.get() + Duration::from_millis(1)));
+    }
 }
 
 /// Gives all backends the processor for a moment of a crash.

@@ -170,9 +170,14 @@ pub fn mangle(mangle: Mangle) {
 
 /// Writes the ring's response producer by hand.
 pub fn write_producer(prod: u32) {
+    write_page(2060, &prod.to_le_bytes());
+}
+
+/// Writes `bytes` anywhere in the page that the guest shares with xenstored, or near its end.
+pub fn write_page(at: usize, bytes: &[u8]) {
     with(|s| {
         let window = Window::new(s.page.cast(), size_of::<DomainInterface>());
-        window.store_release(2060, prod);
+        window.write(at % (window.len_bytes() - bytes.len()), bytes);
         s.end.notify();
     });
 }
@@ -283,10 +288,15 @@ impl Xenstored {
         let window = Window::new(self.page.cast(), size_of::<DomainInterface>());
         let (cons, prod) = (window.load_acquire(2048), window.load_acquire(2052));
         let used = prod.wrapping_sub(cons);
-        assert!(
-            used as usize <= RING_SIZE,
-            "the guest's xenstore index is bogus: {used} bytes"
-        );
+        if used as usize > RING_SIZE {
+            assert!(
+                self.mangle.is_some(),
+                "the guest's xenstore index is bogus: {used} bytes"
+            );
+            self.input.clear();
+            window.store_release(2048, prod);
+            return true;
+        }
         for i in 0..used {
             let mut byte = [0];
             window.read(cons.wrapping_add(i) as usize & (RING_SIZE - 1), &mut byte);
@@ -303,10 +313,14 @@ impl Xenstored {
                 .for_each(|(place, byte)| *place = *byte);
             let head = Head::parse(&head);
             let len = head.len as usize;
-            assert!(
-                len <= PAYLOAD_MAX,
-                "the guest sent a message of {len} bytes"
-            );
+            if len > PAYLOAD_MAX {
+                assert!(
+                    self.mangle.is_some(),
+                    "the guest sent a message of {len} bytes"
+                );
+                self.input.clear();
+                break;
+            }
             if self.input.len() < Head::SIZE + len {
                 break;
             }

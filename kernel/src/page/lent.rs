@@ -31,6 +31,7 @@ impl LentPages {
         let layout = run_layout(count).ok_or(OutOfPages)?;
         // SAFETY: `run_layout` gives no layout of size zero.
         let base = NonNull::new(unsafe { alloc(layout) }).ok_or(OutOfPages)?;
+        platform::pages_freed(base, count);
         let mut run = Self {
             base,
             count,
@@ -94,6 +95,7 @@ impl LentPages {
     /// Gives the run's pages back to the heap. For pages with no grant left.
     fn release(&mut self) {
         if let Some(layout) = run_layout(self.count) {
+            platform::pages_freed(self.base, self.count);
             // SAFETY: `new` allocated `base` with this layout, and it and is not used again.
             unsafe { dealloc(self.base.as_ptr(), layout) };
         }
@@ -111,7 +113,7 @@ impl Drop for LentPages {
         if held == 0 {
             self.release();
         } else {
-            leak(self.count);
+            leak(self.base, self.count);
         }
     }
 }

@@ -68,8 +68,8 @@ impl Drop for SharedPage {
         if let Some(page) = self.page.take()
             && grant::revoke(self.gref).is_err()
         {
+            leak(page.0, 1);
             core::mem::forget(page);
-            leak(1);
         }
     }
 }

@@ -19,6 +19,52 @@ fn a_page_is_zero_even_if_used_before() {
     });
 }
 
+fn share(page: Page) -> SharedPage {
+    page.share(hosted::DOM0, ReadWrite).unwrap()
+}
+
+fn secret() -> Page {
+    let mut page = Page::new().unwrap();
+    hosted::mark_secret(&mut page[4000..]);
+    page
+}
+
+fn caught(body: fn()) -> bool {
+    std::panic::catch_unwind(|| hosted::test(async move || body())).is_err()
+}
+
+/// What fuzzers rely on: the hosted Xen notices.
+#[test]
+fn a_page_that_nobody_owns_is_noticed_when_a_peer_sees_it() {
+    assert!(!caught(|| drop(hosted::map_grant(
+        share(Page::new().unwrap()).gref(),
+        true
+    ))));
+    assert!(caught(|| drop(hosted::map_grant(
+        share(secret()).gref(),
+        true
+    ))));
+    assert!(caught(|| {
+        let _shared = share(secret());
+        hosted::assert_wiped();
+    }));
+    // Freed while it is mapped.
+    assert!(caught(|| {
+        let shared = share(Page::new().unwrap());
+        let mapped = hosted::map_grant(shared.gref(), true).unwrap();
+        mapped.as_ref().write(0, b"nobody's page...");
+        drop(mapped);
+    }));
+    // Revoked while it is mapped.
+    assert!(caught(|| {
+        let shared = share(Page::new().unwrap());
+        let mapped = hosted::map_grant(shared.gref(), true).unwrap();
+        grant::permit(shared.gref(), ReadOnly);
+        assert!(shared.reclaim().is_ok());
+        drop(mapped);
+    }));
+}
+
 #[test]
 fn shared_both_ways_and_back() {
     hosted::test(async || {

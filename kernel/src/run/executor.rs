@@ -99,6 +99,15 @@ pub(super) fn run_ready() -> usize {
     })
 }
 
+/// Drops what is ready, at the end of a hosted domain: a task in the queue has the queue, too.
+#[cfg(not(any(xenlet = "xen", xenlet = "unix")))]
+pub(crate) fn teardown() {
+    let ready = ready();
+    while let Some(runnable) = ready.pop() {
+        drop(runnable);
+    }
+}
+
 /// How many tasks are ready.
 #[cfg(feature = "inspect")]
 pub(super) fn count_ready() -> usize {

@@ -14,6 +14,8 @@ mod executor;
 #[cfg(feature = "inspect")]
 mod turns;
 
+#[cfg(not(any(xenlet = "xen", xenlet = "unix")))]
+pub(crate) use executor::teardown;
 pub(crate) use executor::{Boxed, idle};
 pub use executor::{JoinHandle, spawn, spawn_named, yield_now};
 #[cfg(feature = "inspect")]

@@ -3,6 +3,7 @@
 use crate::memory::Stats;
 use crate::time::{Duration, Instant};
 use std::future::{Future, poll_fn};
+use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Instant as HostInstant;
@@ -28,6 +29,9 @@ impl ThreadWaker {
 pub(crate) fn thread_waker() -> ThreadWaker {
     SLEEPER.with(Clone::clone)
 }
+
+/// Nobody but this domain ever sees a page.
+pub(crate) fn pages_freed(_base: NonNull<u8>, _count: usize) {}
 
 /// Lets the host's reactor run until a task is ready or `deadline` has come.
 pub(crate) fn wait(deadline: Option<Instant>) -> bool {

@@ -173,6 +173,12 @@ pub(crate) fn frame_of(page: NonNull<u8>) -> Mfn {
     pagetable::mfn(pagetable::pfn_of(page.addr().get()))
 }
 
+/// Nothing to do: pages are wiped before they are shared, not after they were used.
+pub(crate) fn pages_freed(_base: NonNull<u8>, _count: usize) {}
+
+/// Nothing to do: they are not used again.
+pub(crate) fn pages_leaked(_base: NonNull<u8>, _count: usize) {}
+
 pub(crate) use memory::{give_pages, take_pages};
 
 pub(crate) fn evtchn_alloc_unbound(peer: DomId) -> Option<Port> {

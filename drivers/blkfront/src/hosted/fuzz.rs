@@ -6,9 +6,10 @@ use crate::{BlockDevice, Disk, IoError, Link, SECTOR};
 use core::future::{Future, poll_fn};
 use core::pin::Pin;
 use core::task::Poll;
-use xenlet_kernel::hosted;
+use xenlet_kernel::addr::PAGE_SIZE;
 use xenlet_kernel::hosted::hostile::Held;
-use xenlet_kernel::page::Pages;
+use xenlet_kernel::hosted::{self, mark_secret};
+use xenlet_kernel::page::{OutOfPages, Pages};
 use xenlet_kernel::time::{Duration, sleep, timeout};
 
 /// How often the guest connects again after the disk was gone.
@@ -62,12 +63,12 @@ async fn live(disk: &Disk, blkback: &hostile::Hostile) {
         let mut requests: Vec<Pin<Box<dyn Future<Output = ()>>>> = Vec::new();
         for i in 0..8_u64 {
             let sector = (turn * 997 + i * 64) % 4096 * 8;
-            let sectors = 8 << ((turn + i) % 9);
+            let sectors = (1 << ((turn + i) % 12)) + turn % 3;
             requests.push(match (turn + i) % 8 {
                 0 => Box::pin(done(disk.flush())),
                 1 => Box::pin(done(disk.discard(sector, sectors))),
-                2..5 => Box::pin(back(sectors, move |pages| disk.read(sector, pages))),
-                _ => Box::pin(back(sectors, move |pages| disk.write(sector, pages))),
+                2..5 => Box::pin(back(sectors, false, move |pages| disk.read(sector, pages))),
+                _ => Box::pin(back(sectors, true, move |pages| disk.write(sector, pages))),
             });
         }
         let all = poll_fn(|cx| {
@@ -89,13 +90,24 @@ async fn done(request: impl Future<Output = Result<(), IoError>>) {
     let _ = request.await;
 }
 
+/// Pages full of secrets, but for `len` bytes if these are to be written: nothing else may the backend ever see.
+fn secret(len: usize, written: bool) -> Result<Pages, OutOfPages> {
+    let mut pages = Pages::new(len.next_multiple_of(PAGE_SIZE))?;
+    pages.chunks_mut().for_each(mark_secret);
+    pages.resize(len)?;
+    if written {
+        pages.chunks_mut().for_each(|chunk| chunk.fill(2));
+    }
+    Ok(pages)
+}
+
 /// Pages that go with a request and must come back.
-async fn back<F>(sectors: u64, request: impl FnOnce(Pages) -> F)
+async fn back<F>(sectors: u64, written: bool, request: impl FnOnce(Pages) -> F)
 where
     F: Future<Output = (Pages, Result<(), IoError>)>,
 {
     let len = usize::try_from(sectors).unwrap_or(1) * SECTOR;
-    let Ok(pages) = Pages::new(len) else {
+    let Ok(pages) = secret(len, written) else {
         return;
     };
     let (pages, _) = request(pages).await;

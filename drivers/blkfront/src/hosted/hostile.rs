@@ -19,29 +19,11 @@ const GEOMETRY: Geometry = Geometry {
     read_only: false,
     discard: true,
 };
-/// What it says when it lies about the disk.
-const NONSENSE: [&str; 16] = [
-    "",
-    "0",
-    "1",
-    "3",
-    "200",
-    "511",
-    "513",
-    "2048",
-    "4096",
-    "8192",
-    "2147483648",
-    "4294967295",
-    "36028797018963968",
-    "18446744073709551615",
-    "-1",
-    "x",
-];
 /// What it lies about.
-const OFFERS: [&str; 12] = [
+const OFFERS: [&str; 13] = [
     "sectors",
     "sector-size",
+    "physical-sector-size",
     "info",
     "mode",
     "max-ring-page-order",
@@ -160,15 +142,6 @@ impl Liar {
         ring.publish();
         result
     }
-
-    /// Up to three offers that make no sense, in one of two connections.
-    fn lie_about_the_disk(&self, script: &mut Script) {
-        for _ in 0..script.byte().saturating_sub(128) / 32 {
-            let key = OFFERS[usize::from(script.byte()) % OFFERS.len()];
-            let value = NONSENSE[usize::from(script.byte()) % NONSENSE.len()];
-            self.config.write_back(key, value);
-        }
-    }
 }
 
 impl Device for Liar {
@@ -178,13 +151,13 @@ impl Device for Liar {
 
     fn offer(&mut self, script: &mut Script) {
         self.config.write_offers(GEOMETRY);
-        self.lie_about_the_disk(script);
+        script.lie_about(self.ends(), &OFFERS);
     }
 
     fn connect(&mut self, script: &mut Script) {
         self.ring = Ring::open(&self.config);
         self.config.write_disk(GEOMETRY);
-        self.lie_about_the_disk(script);
+        script.lie_about(self.ends(), &OFFERS);
     }
 
     fn rings(&self) -> Vec<GrantRef> {

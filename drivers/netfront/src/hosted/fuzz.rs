@@ -1,8 +1,9 @@
 //! The entry for fuzzers: a guest that does what guests do, with a netback that does what `data` says.
 
 use super::{Config, hostile};
-use crate::{Link, Netfront, TxMeta};
+use crate::{Gso, GsoKind, Link, Netfront, TxMeta};
 use core::future::poll_fn;
+use core::num::NonZeroU16;
 use xenlet_kernel::hosted;
 use xenlet_kernel::hosted::hostile::Held;
 use xenlet_kernel::time::{Duration, sleep, timeout};
@@ -28,6 +29,8 @@ pub fn fuzz(data: &[u8]) {
         let config = Config {
             sg: features & 1 == 0,
             split_channels: features & 2 == 0,
+            gso: features & 4 == 0,
+            tx_checksum: features & 8 == 0,
             ..Config::default()
         };
         let netback = hostile::attach(config, script);
@@ -47,7 +50,7 @@ async fn live(mut vif: Netfront, netback: &hostile::Hostile) {
     let mut held = None;
     for turn in 0..200_usize {
         let len = 60 + turn * 997 % 20_000;
-        vif.transmit(len, TxMeta::default(), |bytes| bytes.fill(1));
+        vif.transmit(len, meta(&vif, len, turn), |bytes| bytes.fill(1));
         while let Some(frame) = vif.receive() {
             // Read every byte, and keep a frame across turns.
             assert!(frame.iter().map(|b| u64::from(*b)).sum::<u64>() < u64::MAX);
@@ -62,4 +65,18 @@ async fn live(mut vif: Netfront, netback: &hostile::Hostile) {
         vif.close().await;
     }
     drop(held);
+}
+
+/// What the backend is asked to do with a frame, of what it can do.
+fn meta(vif: &Netfront, len: usize, turn: usize) -> TxMeta {
+    let features = vif.features();
+    TxMeta {
+        csum_blank: features.tx_checksum && turn % 3 == 1,
+        gso: NonZeroU16::new(1400)
+            .filter(|_| features.tx_checksum && features.gso_tcpv4 && len > 1400)
+            .map(|size| Gso {
+                kind: GsoKind::TcpV4,
+                size,
+            }),
+    }
 }

@@ -4,11 +4,25 @@
 mod steps;
 
 use super::Config;
-use crate::proto::{self, RxResponse, TxRequest};
+use crate::proto::{
+    self, RSP_NULL, RSP_OKAY, RxResponse, TX_EXTRA_INFO, TxData, TxRequest, TxResponse,
+};
 use xenlet_kernel::addr::{GrantRef, Port};
 use xenlet_kernel::hosted::hostile::{self, Device, Script};
 use xenlet_kernel::hosted::{BackendPort, Ends, MappedPage, map_grant};
 use xenlet_kernel::ring::BackRing;
+
+/// What it lies about.
+const OFFERS: [&str; 8] = [
+    "feature-rx-copy",
+    "feature-sg",
+    "feature-no-csum-offload",
+    "feature-gso-tcpv4",
+    "feature-gso-tcpv6",
+    "feature-split-event-channels",
+    "multi-queue-max-queues",
+    "hotplug-status",
+];
 
 /// Gives this thread's domain an interface whose netback does what `script` says.
 pub fn attach(config: Config, script: Vec<u8>) -> Hostile {
@@ -28,6 +42,25 @@ pub struct Rings {
     pub(super) tx: BackRing<proto::Tx, MappedPage>,
     pub(super) rx: BackRing<proto::Rx, MappedPage>,
     ends: Vec<BackendPort>,
+    /// The slot that the guest transmitted last says that an extra is next.
+    extra_next: bool,
+}
+
+/// A slot that the guest transmitted.
+enum Sent {
+    Data(TxData),
+    Extra,
+}
+
+impl Sent {
+    /// The answer that it should have.
+    fn answer(&self) -> TxResponse {
+        let (id, status) = match self {
+            Self::Data(data) => (data.id, RSP_OKAY),
+            Self::Extra => (0, RSP_NULL),
+        };
+        TxResponse { id, status }
+    }
 }
 
 impl Rings {
@@ -43,6 +76,7 @@ impl Rings {
                 .into_iter()
                 .filter_map(|port| BackendPort::bind(Port(key(port)?)))
                 .collect(),
+            extra_next: false,
         })
     }
 
@@ -71,11 +105,15 @@ impl Rings {
         }
     }
 
-    fn transmitted(&mut self) -> Option<(u16, GrantRef)> {
-        match self.tx.pop() {
-            Ok(Some(TxRequest::Data(data))) => Some((data.id, data.gref)),
-            _ => None,
+    fn transmitted(&mut self) -> Option<Sent> {
+        let Ok(Some(TxRequest::Data(data))) = self.tx.pop() else {
+            return None;
+        };
+        if std::mem::take(&mut self.extra_next) {
+            return Some(Sent::Extra);
         }
+        self.extra_next = data.flags & TX_EXTRA_INFO != 0;
+        Some(Sent::Data(data))
     }
 }
 
@@ -104,12 +142,14 @@ impl Device for Liar {
         self.config.ends()
     }
 
-    fn offer(&mut self, _: &mut Script) {
+    fn offer(&mut self, script: &mut Script) {
         self.config.write_offers();
+        script.lie_about(self.ends(), &OFFERS);
     }
 
-    fn connect(&mut self, _: &mut Script) {
+    fn connect(&mut self, script: &mut Script) {
         self.rings = Rings::open(&self.config);
+        script.lie_about(self.ends(), &OFFERS);
     }
 
     fn rings(&self) -> Vec<GrantRef> {

@@ -9,6 +9,7 @@ use xenlet_kernel::{grant, hosted};
 mod lies;
 mod life;
 mod random;
+mod trusted;
 
 /// Lets the other side do what it can.
 async fn settle() {

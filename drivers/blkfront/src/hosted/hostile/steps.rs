@@ -1,11 +1,11 @@
 //! What a hostile blkback does for each byte of its script.
 
-use super::{NONSENSE, OFFERS, Ring, grants};
+use super::{OFFERS, Ring, grants};
 use crate::proto::{RSP_EOPNOTSUPP, RSP_ERROR, Request};
 use xenlet_kernel::abi::ring::{REQ_EVENT, RSP_EVENT, RSP_PROD};
 use xenlet_kernel::addr::PAGE_SIZE;
 use xenlet_kernel::hosted::hostile::Script;
-use xenlet_kernel::hosted::{Ends, map_grant, store};
+use xenlet_kernel::hosted::{Ends, map_grant};
 
 impl Ring {
     /// Does one thing of the script.
@@ -18,7 +18,7 @@ impl Ring {
             4 => self.fail(script),
             5 => self.index(script),
             6 => (0..script.byte()).for_each(|_| self.end.notify()),
-            7 => keys(ends, script),
+            7 => script.disturb(ends, &OFFERS),
             8 => self.keep(script),
             9 => script.release(),
             10 => self.poke(script),
@@ -142,24 +142,5 @@ fn write(request: &Request, value: u8) {
         if let Ok(page) = map_grant(gref, true) {
             page.as_ref().write(0, &[value; 1024]);
         }
-    }
-}
-
-/// Writes nonsense into a key that the guest may read.
-fn keys(ends: Ends, script: &mut Script) {
-    let (which, value) = (script.byte(), script.byte());
-    let (front, back) = (ends.front(), ends.back());
-    let path = match which % 8 {
-        0..=4 => format!("{back}/state"),
-        5 => format!("{front}/backend-id"),
-        _ => format!("{back}/{}", OFFERS[usize::from(which / 8) % OFFERS.len()]),
-    };
-    match value {
-        0xff => store::remove(if which & 1 == 0 { &front } else { &back }),
-        // Toolstacks have removed one key alone.
-        0xfe => store::remove(&path),
-        0xe0..=0xfd => store::write_bytes(&path, &[value; 3]),
-        0x80..=0xdf => store::write(&path, NONSENSE[usize::from(value % 16)]),
-        _ => store::write(&path, &(value % 16).to_string()),
     }
 }

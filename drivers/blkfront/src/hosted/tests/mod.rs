@@ -15,6 +15,7 @@ mod front;
 mod lies;
 mod random;
 mod strict;
+mod trusted;
 
 const MIB: u64 = 1 << 20;
 

@@ -1,11 +1,11 @@
 //! What a hostile netback does for each byte of its script.
 
-use super::Rings;
-use crate::proto::{self, RSP_NULL, RSP_OKAY, TxResponse};
+use super::{OFFERS, Rings, Sent};
+use crate::proto::{self, Extra, RSP_NULL, RSP_OKAY, RxResponse, TxResponse};
 use xenlet_kernel::abi::ring::{REQ_EVENT, RSP_PROD};
 use xenlet_kernel::addr::PAGE_SIZE;
 use xenlet_kernel::hosted::hostile::Script;
-use xenlet_kernel::hosted::{Ends, map_grant, store};
+use xenlet_kernel::hosted::{Ends, map_grant};
 use xenlet_kernel::page::Window;
 
 impl Rings {
@@ -18,11 +18,13 @@ impl Rings {
             5 => self.honest(),
             6 => self.index(script),
             7 => (0..script.byte()).for_each(|_| self.notify()),
-            8 => keys(ends, script),
+            8 => script.disturb(ends, &OFFERS),
             9 => self.keep(script),
             10 => script.release(),
             11 => self.poke(script),
             12 => self.chain(script),
+            13 => self.extras(script),
+            14 => self.raw(script),
             _ => self.frame(script),
         }
         self.publish();
@@ -51,7 +53,7 @@ impl Rings {
     /// Answers a transmit request with any id or status, once or twice, or not at all.
     fn tx_lie(&mut self, script: &mut Script) {
         let (which, value) = (script.byte(), script.word());
-        let id = self.transmitted().map_or(value, |(id, _)| id);
+        let id = self.transmitted().map_or(value, |sent| sent.answer().id);
         let (id, status) = match which % 4 {
             0 => (value, RSP_OKAY),
             1 => (id, value.cast_signed()),
@@ -65,11 +67,8 @@ impl Rings {
 
     /// Answers all that was transmitted as it should.
     fn honest(&mut self) {
-        while let Some((id, _)) = self.transmitted() {
-            self.tx.push(&TxResponse {
-                id,
-                status: RSP_OKAY,
-            });
+        while let Some(sent) = self.transmitted() {
+            self.tx.push(&sent.answer());
         }
     }
 
@@ -92,12 +91,11 @@ impl Rings {
         let mut seen = None;
         if script.byte() & 1 == 0 {
             self.receive(|_, gref| seen = Some(gref));
-        } else if let Some((id, gref)) = self.transmitted() {
-            seen = Some(gref);
-            self.tx.push(&TxResponse {
-                id,
-                status: RSP_OKAY,
-            });
+        } else if let Some(sent) = self.transmitted() {
+            self.tx.push(&sent.answer());
+            if let Sent::Data(data) = sent {
+                seen = Some(data.gref);
+            }
         }
         if let Some(gref) = seen {
             script.keep(gref);
@@ -122,6 +120,27 @@ impl Rings {
         }
     }
 
+    /// A frame with some extras of any kind.
+    fn extras(&mut self, script: &mut Script) {
+        let (count, flags) = (script.byte() % 8, u16::from(script.byte()));
+        self.receive(|response, _| response.flags = proto::RX_EXTRA_INFO | flags & 0xf);
+        for _ in 0..count {
+            let (kind, flags, size) = (script.byte() % 8, script.byte(), script.word());
+            let mut extra = Extra::gso(script.byte() % 4, size);
+            (extra.kind, extra.flags) = (kind, flags);
+            self.receive(|response, _| *response = RxResponse::of_extra(extra));
+        }
+    }
+
+    /// Any bytes in the place of a response.
+    fn raw(&mut self, script: &mut Script) {
+        self.receive(|response, _| {
+            response.offset = script.word();
+            response.flags = script.word();
+            response.status = script.word().cast_signed();
+        });
+    }
+
     /// An honest frame of one slot.
     fn frame(&mut self, script: &mut Script) {
         let (len, flags) = (script.byte(), script.byte());
@@ -132,25 +151,5 @@ impl Rings {
             response.status = i16::from(len);
             response.flags = u16::from(flags & 3);
         });
-    }
-}
-
-/// Writes nonsense into a key that the guest may read.
-fn keys(ends: Ends, script: &mut Script) {
-    let (which, value) = (script.byte(), script.byte());
-    let (front, back) = (ends.front(), ends.back());
-    let path = match which % 8 {
-        0..=3 => format!("{back}/state"),
-        4 => format!("{front}/mac"),
-        5 => format!("{front}/mtu"),
-        6 => format!("{back}/feature-sg"),
-        _ => format!("{back}/feature-rx-copy"),
-    };
-    match value {
-        0xff => store::remove(if which & 1 == 0 { &front } else { &back }),
-        // Toolstacks have removed one key alone.
-        0xfe => store::remove(&path),
-        0x80..=0xfd => store::write_bytes(&path, &[value; 3]),
-        _ => store::write(&path, &(value % 16).to_string()),
     }
 }

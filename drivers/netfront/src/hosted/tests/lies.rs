@@ -283,8 +283,8 @@ fn an_unknown_extra_in_a_large_frame_drops_all_of_it() {
 #[test]
 fn a_page_that_is_still_mapped() {
     hosted::test(async || {
-        // Step 9 with an even byte: answers a receive request and keeps its page.
-        let netback = hostile::attach(Config::default(), vec![9, 0]);
+        // Nothing to say of the handshake's four steps. Step 9 with an even byte: answers a receive request and keeps its page.
+        let netback = hostile::attach(Config::default(), vec![0, 0, 0, 0, 9, 0]);
         let mut vif = Netfront::connect(0).await.unwrap();
         settle().await;
         assert!(vif.receive().is_none());
