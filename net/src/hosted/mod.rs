@@ -27,6 +27,7 @@
 
 mod dhcp;
 mod faults;
+pub mod fuzz;
 mod machine;
 mod peer;
 mod process;
