@@ -29,6 +29,11 @@ pub(crate) const VALGRIND: Need = Need {
     program: "valgrind",
     package: "valgrind",
 };
+/// What compiles libFuzzer.
+pub(crate) const CXX: Need = Need {
+    program: "c++",
+    package: "g++",
+};
 /// Clients of HTTPS that are not ours.
 pub(crate) const CURL: Need = Need {
     program: "curl",

@@ -44,6 +44,8 @@ enum Command {
     Soak(commands::soak::Arguments),
     /// Measure an image beside a Linux guest on a real Xen
     Bench(commands::bench::Arguments),
+    /// Look for inputs that break a guest: peers that lie
+    Fuzz(commands::fuzz::Arguments),
     /// Count what a request costs, by function
     Profile(commands::profile::Arguments),
     /// Have scanners look at an HTTPS server: a guest, here or elsewhere
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
         Command::Test(arguments) => commands::test::run(&arguments),
         Command::Soak(arguments) => commands::soak::run(&arguments),
         Command::Bench(arguments) => commands::bench::run(&arguments),
+        Command::Fuzz(arguments) => commands::fuzz::run(&arguments),
         Command::Profile(arguments) => commands::profile::run(&arguments),
         Command::Scan(arguments) => commands::scan::run(&arguments),
         Command::Tidy => commands::tidy::run(),

@@ -3,6 +3,7 @@
 pub(crate) mod bench;
 pub(crate) mod build;
 pub(crate) mod disk;
+pub(crate) mod fuzz;
 pub(crate) mod profile;
 pub(crate) mod rig;
 pub(crate) mod run;

@@ -16,6 +16,7 @@ const ALLOWED: &[&str] = &[
     "BSD-3-Clause",
     "0BSD",
     "ISC",
+    "NCSA",
     "Zlib",
     "Unlicense",
     "CC0-1.0",
