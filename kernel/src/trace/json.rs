@@ -167,7 +167,7 @@ impl Event {
     /// A slice on its row, within or beside all others.
     fn lasts(&self, f: &mut Formatter<'_>, name: impl Display, about: impl Display) -> fmt::Result {
         let ([at, to], about, ended) = (self.times, Quoted(about), self.ended);
-        let dur = Micros(to.0 - at.0);
+        let dur = Micros(to.0.saturating_sub(at.0));
         self.line(
             f,
             "X",
@@ -178,15 +178,15 @@ impl Event {
 
     /// A slice that others may overlap, by its number.
     fn overlaps(&self, f: &mut Formatter<'_>, id: usize, name: &str, about: &str) -> fmt::Result {
+        let id = format_args!(r#""cat":"device","id2":{{"local":"{id}"}}"#);
         let (about, ended) = (Quoted(about), self.ended);
-        let rest =
-            format_args!(r#""cat":"device","id":{id},"args":{{"about":{about},"ended":{ended}}}"#);
-        self.line(f, "b", name, rest)?;
+        let args = format_args!(r#"{id},"args":{{"about":{about},"ended":{ended}}}"#);
+        self.line(f, "b", name, args)?;
         let end = Self {
             times: [self.times[1]; 2],
             ..*self
         };
-        end.line(f, "e", name, format_args!(r#""cat":"device","id":{id}"#))
+        end.line(f, "e", name, id)
     }
 }
 

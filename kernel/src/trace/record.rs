@@ -380,21 +380,18 @@ pub struct Recording(());
 /// # Errors
 /// As [`StartError`] says.
 pub fn start() -> Result<Recording, StartError> {
-    start_with(room())
-}
-
-/// How many slices there is room for.
-fn room() -> usize {
     let free = memory::stats().map_or(usize::MAX, |stats| stats.free);
-    (free / PART / size_of::<Slice>()).min(MOST)
+    match free / PART / size_of::<Slice>() {
+        0..LEAST => Err(StartError::OutOfMemory),
+        room => start_with(room.min(MOST)),
+    }
 }
 
 /// The same, with room for `room` slices.
-pub(super) fn start_with(room: usize) -> Result<Recording, StartError> {
+pub(super) fn start_with(mut room: usize) -> Result<Recording, StartError> {
     if record(|_| ()).is_some() {
         return Err(StartError::Busy);
     }
-    let mut room = room;
     let (slices, texts) = loop {
         let (mut slices, mut texts) = (Vec::new(), String::new());
         let bytes = room * size_of::<Slice>() / PART;

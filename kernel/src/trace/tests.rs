@@ -41,10 +41,12 @@ impl File {
                 }
                 "b" => assert!(
                     begun
-                        .insert(event["id"].as_u64(), ms(&event["ts"]))
+                        .insert(event["id2"].to_string(), us(&event["ts"]))
                         .is_none()
                 ),
-                "e" => assert!(begun.remove(&event["id"].as_u64()).unwrap() <= us(&event["ts"])),
+                "e" => {
+                    assert!(begun.remove(&event["id2"].to_string()).unwrap() <= us(&event["ts"]))
+                }
                 "M" | "s" | "f" | "i" => {}
                 other => panic!("{other}"),
             }
@@ -257,9 +259,14 @@ fn a_device_does_several_things_at_once() {
 fn there_is_one_at_a_time_and_none_when_nobody_wants_it() {
     hosted::test(async || {
         let early = span("begun before");
+        hosted::set_free_memory(Some(100_000));
+        assert_eq!(start().unwrap_err(), StartError::OutOfMemory);
+        hosted::set_free_memory(Some(1 << 20));
         let recording = start().unwrap();
         assert_eq!(start().unwrap_err(), StartError::Busy);
-        drop(recording);
+        let eighths = recording.stop().memory() * 8 / (1 << 17);
+        assert!((8..=9).contains(&eighths), "{eighths}");
+        hosted::set_free_memory(None);
         // What began under one recording is not taken for something of the next.
         let stale = {
             let recording = start().unwrap();
