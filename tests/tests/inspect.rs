@@ -5,7 +5,11 @@
 
 use embedded_io_async::{Read, Write};
 use std::collections::BTreeSet;
-use xenlet_kernel::hosted::{console_text, type_keys};
+use xenlet_blkfront::hosted::{self as blkfront, Medium};
+use xenlet_blkfront::{BlockDevice, Disk, Link};
+use xenlet_kernel::hosted::{self, console_text, type_keys};
+use xenlet_kernel::metrics::{Form, write};
+use xenlet_kernel::page::Pages;
 use xenlet_kernel::run::{JoinHandle, spawn};
 use xenlet_kernel::shutdown::Reason;
 use xenlet_kernel::time::{Duration, sleep};
@@ -72,6 +76,44 @@ fn a_frame_that_is_dropped_is_counted_by_its_reason() {
             1.0
         );
         assert_eq!(more("xenlet_tcp_refused_total{vif=\"0\"}"), 1.0);
+    });
+}
+
+#[test]
+fn a_disk_is_counted_while_it_is_there_and_while_it_is_away() {
+    hosted::test(async || {
+        let look = || {
+            let mut text = String::new();
+            write(&mut text, Form::Prometheus).unwrap();
+            Exposition::parse(&text).unwrap()
+        };
+        let medium = Medium::new(1 << 20);
+        let vbd = blkfront::attach(blkfront::Config::default(), &medium);
+        let disk = Disk::open("xvda").await.unwrap();
+        for sector in [0, 8, 16] {
+            let (_, result) = disk.write(sector, Pages::new(4096).unwrap()).await;
+            assert_eq!(result, Ok(()));
+        }
+        let metrics = look();
+        let value = |name: &str| metrics.value(&format!("xenlet_disk_{name}{{disk=\"xvda\"}}"));
+        assert_eq!(value("writes_total"), 3.0);
+        assert_eq!(value("written_bytes_total"), 12_288.0);
+        assert_eq!((value("up"), value("ring_slots") > 0.0), (1.0, true));
+        vbd.detach();
+        while disk.link() == Link::Up {
+            sleep(Duration::from_millis(100)).await;
+        }
+        let asked = disk.write(0, Pages::new(512).unwrap());
+        let metrics = look();
+        let value = |name: &str| metrics.value(&format!("xenlet_disk_{name}{{disk=\"xvda\"}}"));
+        assert_eq!((value("up"), value("ring_slots")), (0.0, 0.0));
+        assert_eq!((value("requests"), value("queue")), (1.0, 1.0));
+        let _vbd = blkfront::attach(blkfront::Config::default(), &medium);
+        assert_eq!(asked.await.1, Ok(()));
+        disk.close().await;
+        // Another one of the same name: its numbers alone.
+        let _disk = Disk::open("xvda").await.unwrap();
+        assert_eq!(look().value("xenlet_disk_writes_total{disk=\"xvda\"}"), 0.0);
     });
 }
 

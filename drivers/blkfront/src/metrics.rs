@@ -14,12 +14,15 @@ local! {
 
 type Disk = Rc<Shared>;
 
-/// Has the numbers of one more disk written, for as long as it is there.
+/// Has the numbers of one more disk written, for as long as it is there and no later one has its name.
 pub(crate) fn add(disk: &Disk) {
     if ENABLED {
         DISKS.with(|disks| {
             let mut disks = disks.borrow_mut();
-            disks.retain(|other| other.strong_count() > 0);
+            disks.retain(|other| {
+                let other = other.upgrade();
+                other.is_some_and(|other| other.name() != disk.name())
+            });
             disks.push(Rc::downgrade(disk));
         });
         metrics::provide("disks", write);
@@ -89,7 +92,7 @@ const COUNTERS: Rows<Disk> = &[
 /// What is now, by name.
 const GAUGES: Rows<Disk> = &[
     ("disk_up", "Whether there is a backend.", |disk| {
-        (disk.link.get() == Link::Up).into()
+        is_up(disk).into()
     }),
     (
         "disk_requests",
@@ -104,17 +107,16 @@ const GAUGES: Rows<Disk> = &[
     (
         "disk_ring_used",
         "Slots of the ring with a request.",
-        |disk| stats(disk).in_flight.0.into(),
+        |disk| ring(disk).0.into(),
     ),
     ("disk_ring_slots", "Slots of the ring.", |disk| {
-        stats(disk).in_flight.1.into()
+        ring(disk).1.into()
     }),
 ];
 
 fn write(w: &mut Writer<'_>) {
-    let mut disks: Vec<Disk> =
+    let disks: Vec<Disk> =
         DISKS.with(|disks| disks.borrow().iter().filter_map(Weak::upgrade).collect());
-    disks.retain(|disk| !disk.closing.get());
     let disks: Vec<_> = disks
         .iter()
         .map(|disk| (short(disk), Rc::clone(disk)))
@@ -125,6 +127,18 @@ fn write(w: &mut Writer<'_>) {
 
 fn stats(disk: &Disk) -> Stats {
     disk.state.borrow().stats
+}
+
+fn is_up(disk: &Disk) -> bool {
+    disk.link.get() == Link::Up
+}
+
+/// Slots of the ring in use, and all; without a backend there is none.
+fn ring(disk: &Disk) -> (u32, u32) {
+    match is_up(disk) {
+        true => stats(disk).in_flight,
+        false => (0, 0),
+    }
 }
 
 /// What configurations call a disk.
