@@ -10,6 +10,9 @@ use smoltcp::time::Duration;
 
 /// How long before its time a connection that waits for an ARP reply would be looked at.
 const ARP_SILENCE: Duration = Duration::from_secs(1);
+/// How many duplicates of an acknowledgement tell a peer to send again what it thinks is on its way (RFC 5681 §3.2). Its timer may have
+/// gone off in vain, and for ever longer, while the vif was away.
+const DUPLICATES: usize = 3;
 
 impl Inner {
     /// Takes in one frame, for whose answer there is room in `out`. `checked` says that the backend vouches for its TCP
@@ -123,7 +126,9 @@ impl Inner {
         if let Some((said, window)) = connection.take_unheard()
             && let Some(to) = packet::source(frame)
         {
-            said.acknowledge(self.mac, to, window, out);
+            for _ in 0..=DUPLICATES {
+                said.acknowledge(self.mac, to, window, out);
+            }
         }
         let mut device = Incoming::new(frame, out);
         interface.poll_ingress_single(now(), &mut device, connection.set_mut());

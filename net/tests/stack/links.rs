@@ -1,8 +1,10 @@
 //! The vif goes away, and comes back.
 
+use crate::frames::{Segment, mac_of_guest};
 use crate::support::{check_echo, domain, pattern, serve_echo, stats};
 use embedded_io_async::{Read, Write};
 use proptest::prelude::*;
+use smoltcp::wire::TcpControl;
 use std::net::Ipv4Addr;
 use xenlet_kernel::hosted;
 use xenlet_kernel::run::spawn;
@@ -180,6 +182,50 @@ fn a_window_that_opens_as_the_vif_goes() {
             assert!(took < Duration::from_secs(1), "{wait} s: {took:?}");
         });
     }
+}
+
+/// What was on its way as the vif went the peer sends again at once, and not when its timer goes off, which has gone off in vain for ever
+/// longer: three duplicates of an acknowledgement tell it to (RFC 5681 §3.2).
+#[test]
+fn what_was_on_its_way_as_the_vif_went() {
+    hosted::test(async || {
+        let peer = Peer::new();
+        let vif = netfront::attach(netfront::Config::default(), peer.wire());
+        let listener = TcpListener::bind(80).await.unwrap();
+        xenlet_net::up().await.unwrap();
+        let accepted = spawn(async move { listener.accept().await });
+        // From an address behind the peer, which would answer for its own.
+        let from = ([100, 64, 0, 1].into(), 5000);
+        let mut segment = Segment::syn(from, (Peer::GUEST, 80));
+        let say = |segment: &Segment| peer.inject(&segment.frame(peer.mac(), mac_of_guest()));
+        let heard = || peer.heard().into_iter().filter_map(|f| Segment::parse(&f));
+        peer.heard();
+        say(&segment);
+        sleep(Duration::from_millis(1)).await;
+        let answer = heard().find(Segment::is_syn_ack).unwrap();
+        segment.control = TcpControl::None;
+        segment.seq += 1;
+        segment.ack = Some(answer.seq.wrapping_add(1));
+        say(&segment);
+        let (mut stream, _) = accepted.await.unwrap();
+        segment.payload = b"x".to_vec();
+        say(&segment);
+        stream.read_exact(&mut [0]).await.unwrap();
+        segment.payload.clear();
+        segment.seq += 1;
+        sleep(Duration::from_millis(100)).await;
+        vif.detach();
+        sleep(Duration::from_secs(30)).await;
+        netfront::attach(netfront::Config::default(), peer.wire());
+        xenlet_net::link_is(0, true).await.unwrap();
+        sleep(Duration::from_secs(1)).await;
+        let asks = |said: &Segment| said.seq == answer.seq && said.ack == Some(segment.seq);
+        assert!(heard().any(|said| asks(&said)));
+        say(&segment);
+        sleep(Duration::from_millis(1)).await;
+        let says = |said: &Segment| segment.ack == Some(said.seq) && said.ack == Some(segment.seq);
+        assert_eq!(heard().filter(says).count(), 4);
+    });
 }
 
 /// A vif that was there for a while is connected again as soon as it comes back, however often it went before.
