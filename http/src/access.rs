@@ -285,8 +285,7 @@ pub struct Access {
     rules: Rules,
     hash: Hash,
     tokens: Vec<(&'static str, [u8; 32])>,
-    waiting: Cell<usize>,
-    failures: RateLimit,
+    wrong: WrongTokens,
 }
 
 /// Why a token is none.
@@ -330,8 +329,7 @@ impl Access {
             rules,
             hash,
             tokens: Vec::new(),
-            waiting: Cell::new(0),
-            failures: RateLimit::new(BURST),
+            wrong: WrongTokens::default(),
         }
     }
 
@@ -397,14 +395,10 @@ impl Access {
                 exchange.respond(status, &[ASK, text], why).await
             }
             Verdict::WrongToken => {
-                let path = exchange.request().path();
-                self.failures
-                    .warn(format_args!("access: a wrong token was sent for {path:?}"));
-                let Some(_place) = Place::take(&self.waiting) else {
-                    let why = "There are many wrong tokens now.";
-                    return exchange.refuse(Status::TOO_MANY_REQUESTS, why).await;
-                };
-                time::sleep(PENALTY).await;
+                if !self.wrong.penalty(exchange.request().path()).await {
+                    let (status, why) = WrongTokens::MANY;
+                    return exchange.refuse(status, why).await;
+                }
                 let why = b"This token is not for this.\n";
                 let status = Status::UNAUTHORIZED;
                 exchange.respond(status, &[WRONG, text], why).await
@@ -439,6 +433,41 @@ impl Access {
             Some(_) if takes_tokens => Verdict::WrongToken,
             _ => Verdict::Nobody(takes_tokens),
         }
+    }
+}
+
+/// Those who send wrong tokens: they wait, and the log tells of them.
+#[derive(Debug)]
+pub struct WrongTokens {
+    waiting: Cell<usize>,
+    log: RateLimit,
+}
+
+impl Default for WrongTokens {
+    fn default() -> Self {
+        Self {
+            waiting: Cell::new(0),
+            log: RateLimit::new(BURST),
+        }
+    }
+}
+
+impl WrongTokens {
+    /// What is said to one more than may wait.
+    pub const MANY: (Status, &str) = (
+        Status::TOO_MANY_REQUESTS,
+        "There are many wrong tokens now.",
+    );
+
+    /// Lets who sent one for `path` wait. False if too many do.
+    pub async fn penalty(&self, path: &str) -> bool {
+        self.log
+            .warn(format_args!("access: a wrong token was sent for {path:?}"));
+        let Some(_place) = Place::take(&self.waiting) else {
+            return false;
+        };
+        time::sleep(PENALTY).await;
+        true
     }
 }
 

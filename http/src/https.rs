@@ -17,6 +17,7 @@ use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::String;
 use core::fmt;
+use core::num::NonZeroU16;
 use embedded_io_async::{Read, Write};
 use xenlet_kernel::limit::RateLimit;
 use xenlet_kernel::{cmdline, run, timeline};
@@ -52,7 +53,7 @@ impl Https {
     ) -> Result<Self, String> {
         let hsts = cmdline::parse::<u32>("hsts")?;
         Ok(Self {
-            leads_to: cmdline::parse("https_port")?.unwrap_or(HTTPS),
+            leads_to: cmdline::parse::<NonZeroU16>("https_port")?.map_or(HTTPS, NonZeroU16::get),
             hsts: hsts.map(|secs| format!("max-age={secs}")),
             acceptor: setup::set_up::<CLIENTS, E>(&["http/1.1"], token).await?,
         })

@@ -33,6 +33,20 @@ pub fn parse<T: core::str::FromStr>(key: &str) -> Result<Option<T>, String> {
     }
 }
 
+/// Whether there is the word `key`, which takes no value.
+///
+/// # Errors
+/// One line that names it, when it has one.
+pub fn flag(key: &str) -> Result<bool, String> {
+    match get(key) {
+        None => Ok(false),
+        Some("") => Ok(true),
+        Some(value) => Err(alloc::format!(
+            "command line: {key}={value}: it is `{key}`, or left out"
+        )),
+    }
+}
+
 fn find<'a>(line: &'a str, key: &str) -> Option<&'a str> {
     line.split_ascii_whitespace().rev().find_map(|word| {
         let (k, v) = word.split_once('=').unwrap_or((word, ""));

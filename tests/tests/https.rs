@@ -15,7 +15,7 @@ use xenlet_kernel::shutdown::Reason;
 use xenlet_kernel::time::{Duration, now, sleep};
 use xenlet_net::hosted::{Peer, PeerStream};
 use xenlet_tests::{Answer, OPERATOR, answer, config, get, shut_down};
-use xenlet_tls::{Client, Roots, TlsConnector, TlsStream};
+use xenlet_tls::{Client, Roots, TlsConnector, TlsStream, Versions};
 
 /// The line of the boot module for [`OPERATOR`].
 const TOKENS: &str = "token operator: 0123456789abcdef0123456789abcdef\n";
@@ -46,7 +46,7 @@ fn run_with(
     let ended = hosted::run(config, async move || {
         let peer = Peer::attach_default();
         let roots = Roots::from_pem(certificate.as_bytes()).unwrap();
-        let connector = TlsConnector::new(&roots, &["http/1.1"], false).unwrap();
+        let connector = TlsConnector::new(&roots, &["http/1.1"], Versions::Tls13).unwrap();
         spawn(async move {
             client(Browser { peer, connector }).await;
             shut_down("poweroff");
@@ -401,7 +401,7 @@ fn another_key_under_load_loses_no_request() {
         let peer = Peer::attach_default();
         let _disk = attach(Vbd::default(), &disk);
         let roots = Roots::from_pem(certificates.as_bytes()).unwrap();
-        let connector = TlsConnector::new(&roots, &[], false).unwrap();
+        let connector = TlsConnector::new(&roots, &[], Versions::Tls13).unwrap();
         let browser = Rc::new(Browser { peer, connector });
         let path = format!("{}/data/tls", store::HOME);
         spawn(async move {
@@ -427,7 +427,7 @@ fn another_key_under_load_loses_no_request() {
                 assert_eq!(store::read(&path), None, "it is taken away");
                 // Somebody new: a session that is resumed shows what it began with.
                 let stream = browser.peer.connect(443).await.unwrap();
-                let connector = TlsConnector::new(&roots, &[], false).unwrap();
+                let connector = TlsConnector::new(&roots, &[], Versions::Tls13).unwrap();
                 let stream = connector.connect("guest.test", stream).await.unwrap();
                 shown.push(stream.peer_certificate().unwrap().to_vec());
             }
@@ -480,9 +480,14 @@ fn a_key_on_a_disk() {
             Some("the disk xvda: there is no certificate in it"),
         ),
         (
-            "x".repeat(64 * 1024),
+            "x".repeat(64 * 1024 - 1),
             "tls=xvda",
             Some("the disk xvda: it has neither"),
+        ),
+        (
+            "x".repeat(64 * 1024),
+            "tls=xvda",
+            Some("the disk xvda: no zero byte follows the file: it is longer"),
         ),
         (key + &certificate, "tls=xvdb", Some("the disk xvdb: ")),
     ] {
@@ -491,7 +496,7 @@ fn a_key_on_a_disk() {
             let peer = Peer::attach_default();
             let _disk = attach(Vbd::default(), &disk);
             let roots = Roots::from_pem(certificate.as_bytes()).unwrap();
-            let connector = TlsConnector::new(&roots, &["http/1.1"], false).unwrap();
+            let connector = TlsConnector::new(&roots, &["http/1.1"], Versions::Tls13).unwrap();
             spawn(async move {
                 assert_eq!(Browser { peer, connector }.get("/").await.status, 200);
                 shut_down("poweroff");

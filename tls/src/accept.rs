@@ -4,7 +4,7 @@ use crate::gate::Gate;
 use crate::role::Server;
 use crate::session::{Session, Spare};
 use crate::stack;
-use crate::start::{self, StartError};
+use crate::start::{self, StartError, Versions};
 use crate::ticket::Tickets;
 use crate::{Error, Identities, Roots, TlsStream};
 use alloc::rc::Rc;
@@ -27,7 +27,7 @@ pub struct Limits {
     /// How long a message of it may be, in bytes: a chain of certificates is the longest. What is less than a record, 18,437
     /// bytes, counts as that.
     pub handshake_bytes: usize,
-    /// How many there may be at once; the others wait for their turn.
+    /// How many there may be at once, of those whose clients have said something; the others wait for their turn.
     pub handshakes: usize,
 }
 
@@ -48,8 +48,8 @@ pub struct Options {
     pub limits: Limits,
     /// Application protocols (ALPN), the preferred first. None: whatever the client wants.
     pub alpn: &'static [&'static str],
-    /// Whether TLS 1.2 is spoken too.
-    pub tls12: bool,
+    /// Which versions of TLS are spoken.
+    pub versions: Versions,
 }
 
 /// Makes encrypted streams of those that clients open. One is for all connections of a service.
@@ -116,7 +116,7 @@ impl TlsAcceptor {
         start::check()?;
         let (provider, time) = (Arc::new(provider), Arc::new(start::Kernel));
         let mut config = ServerConfig::builder_with_details(provider, time)
-            .with_protocol_versions(start::versions(options.tls12))
+            .with_protocol_versions(options.versions.supported())
             .map_err(|_| StartError::NoSuites)?
             .with_client_cert_verifier(clients)
             .with_cert_resolver(Arc::new(identities));
@@ -156,13 +156,15 @@ impl TlsAcceptor {
     ) -> Result<TlsStream<S>, Error<S::Error>> {
         let shaken = async {
             let _span = trace::span("TLS handshake");
-            let _place = self.gate.enter().await;
             crate::buffer::check_memory()?;
             let config = Arc::clone(&self.config.borrow());
             let connection =
                 UnbufferedServerConnection::new(config).map_err(|e| Error::from_rustls(&e))?;
             let session = Session::<Server>::new(connection, self.limits.handshake_bytes);
             let mut stream = TlsStream::new(stream, session, Rc::clone(&self.spare));
+            // Who says nothing takes no place.
+            stream.fill().await?;
+            let _place = self.gate.enter().await;
             let shaken = stream.handshake().await;
             // With what a signature was made with, and the signature, the key can be computed.
             stack::wipe();

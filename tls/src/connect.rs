@@ -3,7 +3,7 @@
 use crate::role::Client;
 use crate::session::{Session, Spare};
 use crate::sessions::Sessions;
-use crate::start::{self, StartError};
+use crate::start::{self, StartError, Versions};
 use crate::{Error, Identities, KeyError, Limits, TlsStream, pem};
 use alloc::rc::Rc;
 use alloc::string::ToString;
@@ -66,11 +66,11 @@ impl TlsConnector {
     ///
     /// # Errors
     /// Without entropy, or with a clock that is plainly wrong.
-    pub fn new(roots: &Roots, alpn: &[&str], tls12: bool) -> Result<Self, StartError> {
+    pub fn new(roots: &Roots, alpn: &[&str], versions: Versions) -> Result<Self, StartError> {
         start::check()?;
         let provider = Arc::new(start::provider(start::SIGNATURES));
         let mut config = ClientConfig::builder_with_details(provider, Arc::new(start::Kernel))
-            .with_protocol_versions(start::versions(tls12))
+            .with_protocol_versions(versions.supported())
             .map_err(|_| StartError::NoSuites)?
             .with_root_certificates(Arc::clone(&roots.0))
             .with_no_client_auth();

@@ -63,7 +63,7 @@ pub use identity::{Identities, KeyError};
 pub use maybe::MaybeTls;
 pub use role::{Client, Role, Server};
 pub use selfsigned::selfsigned;
-pub use start::{StartError, check};
+pub use start::{StartError, Versions, check};
 pub use stream::TlsStream;
 /// SHA-256.
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {

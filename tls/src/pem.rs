@@ -22,6 +22,8 @@ pub(crate) struct Malformed {
 
 /// The sections of `text`. What is between them is a comment.
 pub(crate) fn sections(text: &[u8]) -> impl Iterator<Item = Result<Section<'_>, Malformed>> {
+    // Some editors begin a text with a byte order mark.
+    let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
     let mut lines = (1..).zip(text.split(|byte| *byte == b'\n'));
     core::iter::from_fn(move || {
         let (line, label) = lines
@@ -180,6 +182,12 @@ mod tests {
             ("B C", 11, 0)
         );
         assert_eq!(found.len(), 3);
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_text() {
+        let text = "\u{feff}-----BEGIN A-----\nAQ==\n-----END A-----";
+        assert_eq!(decode(text), Ok(vec![vec![1]]));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! | `tls=selfsigned` | makes a key and a certificate that nobody vouches for | the boot module's |
 //! | `tls=xvdb` | takes the file from the begin of a disk (the feature `disk`) | the boot module |
 //! | `tls=off` | serves in the clear | TLS |
-//! | `tls12` | speaks TLS 1.2 too | TLS 1.3 alone |
+//! | `tls12` | speaks TLS 1.2 too (the feature `tls12`) | TLS 1.3 alone |
 //!
 //! The file is PEM, and lines between its sections:
 //!
@@ -27,7 +27,7 @@ mod renew;
 mod source;
 mod text;
 
-use crate::{Options, TlsAcceptor, check, selfsigned};
+use crate::{Options, TlsAcceptor, Versions, check, selfsigned};
 use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::{String, ToString};
@@ -78,7 +78,7 @@ pub async fn set_up<const CLIENTS: bool, E: fmt::Display>(
     log::info!(target: "tls", "the certificate is for {identities}");
     let options = Options {
         alpn,
-        tls12: cmdline::get("tls12").is_some(),
+        versions: versions()?,
         ..Options::default()
     };
     let acceptor = match clients {
@@ -91,4 +91,17 @@ pub async fn set_up<const CLIENTS: bool, E: fmt::Display>(
     #[cfg(not(xenlet = "unix"))]
     renew::follow(&acceptor);
     Ok(Some(acceptor))
+}
+
+/// The versions of TLS that the command line asks for.
+fn versions() -> Result<Versions, String> {
+    match cmdline::flag("tls12")? {
+        false => Ok(Versions::Tls13),
+        #[cfg(feature = "tls12")]
+        true => Ok(Versions::Tls12),
+        #[cfg(not(feature = "tls12"))]
+        true => Err(String::from(
+            "tls12: this image speaks TLS 1.3 alone; build it with --tls12",
+        )),
+    }
 }

@@ -106,12 +106,16 @@ impl KeyProvider for Kernel {
 /// is which signatures of a peer's certificate are understood.
 pub(crate) fn provider(verified: WebPkiSupportedAlgorithms) -> CryptoProvider {
     use ring::{cipher_suite as suite, kx_group as group};
-    const SUITES: [SupportedCipherSuite; 6] = [
+    const SUITES: &[SupportedCipherSuite] = &[
         suite::TLS13_AES_128_GCM_SHA256,
         suite::TLS13_AES_256_GCM_SHA384,
+        #[cfg(feature = "tls12")]
         suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+        #[cfg(feature = "tls12")]
         suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+        #[cfg(feature = "tls12")]
         suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+        #[cfg(feature = "tls12")]
         suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
     ];
     CryptoProvider {
@@ -178,8 +182,26 @@ pub(crate) const SIGNATURES: WebPkiSupportedAlgorithms = {
     }
 };
 
-/// TLS 1.3, and 1.2 where it is asked for.
-pub(crate) fn versions(tls12: bool) -> &'static [&'static SupportedProtocolVersion] {
-    const BOTH: &[&SupportedProtocolVersion] = &[&version::TLS13, &version::TLS12];
-    if tls12 { BOTH } else { &BOTH[..1] }
+/// Which versions of TLS are spoken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Versions {
+    /// TLS 1.3 alone.
+    #[default]
+    Tls13,
+    /// TLS 1.2 too, with those who don't have 1.3.
+    #[cfg(feature = "tls12")]
+    Tls12,
+}
+
+impl Versions {
+    pub(crate) fn supported(self) -> &'static [&'static SupportedProtocolVersion] {
+        const TLS13: &[&SupportedProtocolVersion] = &[&version::TLS13];
+        #[cfg(feature = "tls12")]
+        const TLS12: &[&SupportedProtocolVersion] = &[&version::TLS13, &version::TLS12];
+        match self {
+            Self::Tls13 => TLS13,
+            #[cfg(feature = "tls12")]
+            Self::Tls12 => TLS12,
+        }
+    }
 }

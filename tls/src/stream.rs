@@ -149,7 +149,7 @@ impl<S: Read + Write, R: Role> TlsStream<S, R> {
     }
 
     /// Waits for input, after what there is to send.
-    async fn fill(&mut self) -> Result<(), Error<S::Error>> {
+    pub(crate) async fn fill(&mut self) -> Result<(), Error<S::Error>> {
         self.send().await?;
         let room = self.session.room()?;
         let count = self.stream.read(room).await.map_err(Error::Stream)?;

@@ -28,7 +28,7 @@ mod clients {
     use xenlet_kernel::run::spawn;
     use xenlet_kernel::time::{Duration, Instant, now};
     use xenlet_net::TcpStream;
-    use xenlet_tls::{Roots, TlsConnector};
+    use xenlet_tls::{Roots, TlsConnector, Versions};
 
     /// The name in the server's certificate.
     const NAME: &str = "guest";
@@ -153,7 +153,7 @@ mod clients {
     }
 
     fn connector(page: &Page) -> Result<TlsConnector, String> {
-        TlsConnector::new(&page.roots, &["http/1.1"], false).map_err(text)
+        TlsConnector::new(&page.roots, &["http/1.1"], Versions::Tls13).map_err(text)
     }
 
     fn word(key: &str) -> Result<&'static str, String> {

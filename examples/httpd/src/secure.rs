@@ -79,7 +79,8 @@ pub(crate) async fn serve<T: Site + 'static>(
     show(&access);
     let server = https.server(FIELDS);
     let server = server.map_err(|(name, _)| Error::Tls(format!("{name} can't be sent")))?;
-    INCOMPRESSIBLE.with(|flag| flag.set(https.is_on() && cmdline::get("compress").is_none()));
+    let compresses = cmdline::flag("compress").map_err(Error::Tls)?;
+    INCOMPRESSIBLE.with(|flag| flag.set(https.is_on() && !compresses));
     https
         .serve(Guarded(Pages(site), access), server, what)
         .await

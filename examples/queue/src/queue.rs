@@ -9,6 +9,7 @@ use alloc::rc::Rc;
 use core::cell::Cell;
 use embedded_io_async::{Read, Write};
 use serde::Serialize;
+use xenlet_http::access::WrongTokens;
 use xenlet_http::{
     Error, Exchange, Handler, KernelClock, Method, Precondition, Request, Server, Status,
 };
@@ -26,6 +27,7 @@ const BURST: u32 = 10;
 #[derive(Debug)]
 pub(crate) struct Queue<D> {
     tokens: Rc<Tokens>,
+    wrong: WrongTokens,
     /// `None` if there is no store that can be used.
     open: Option<Open<D>>,
 }
@@ -104,7 +106,26 @@ impl<D: BlockDevice + 'static> Queue<D> {
             counts: Cell::default(),
             limit: RateLimit::new(BURST),
         });
-        Self { tokens, open }
+        Self {
+            tokens,
+            wrong: WrongTokens::default(),
+            open,
+        }
+    }
+
+    /// Who sent a wrong token waits first.
+    async fn refuse<S: Read + Write>(
+        &self,
+        refusal: Refusal,
+        exchange: Exchange<'_, '_, S, KernelClock>,
+    ) -> Result<(), Error<S::Error>> {
+        let request = exchange.request();
+        let is_wrong_token = refusal.is_of_a_stranger() && request.value("Authorization").is_some();
+        if is_wrong_token && !self.wrong.penalty(request.path()).await {
+            let (status, why) = WrongTokens::MANY;
+            return exchange.refuse(status, why).await;
+        }
+        refusal.send(exchange).await
     }
 
     /// What an authorised request wants, and the store to do it with.
@@ -133,7 +154,7 @@ impl<D: BlockDevice + 'static> Handler for Queue<D> {
     ) -> Result<(), Error<S::Error>> {
         let (action, open) = match self.admit(&exchange.request(), exchange.peer()) {
             Ok(admitted) => admitted,
-            Err(refusal) => return refusal.send(exchange).await,
+            Err(refusal) => return self.refuse(refusal, exchange).await,
         };
         match action {
             Action::Put(name) => upload::put(open, name, exchange).await,

@@ -30,6 +30,11 @@ impl Refusal {
         self.with("Retry-After", "5")
     }
 
+    /// Whether nobody is known by the token of the request, if it has one.
+    pub(crate) fn is_of_a_stranger(&self) -> bool {
+        self.status == Status::UNAUTHORIZED
+    }
+
     /// Answers the request.
     ///
     /// # Errors

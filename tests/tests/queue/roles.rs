@@ -9,7 +9,7 @@ use xenlet_kernel::hosted::{self, store};
 use xenlet_kernel::time::{self, Duration, sleep};
 use xenlet_net::hosted::Peer;
 use xenlet_tests::config;
-use xenlet_tls::{Identities, Roots, TlsConnector};
+use xenlet_tls::{Identities, Roots, TlsConnector, Versions};
 
 /// Every kind of request, and whose it is.
 const REQUESTS: [(&str, &str, &str); 6] = [
@@ -75,6 +75,22 @@ fn each_role_has_its_own_requests() {
             200,
             "open to all"
         );
+    });
+}
+
+#[test]
+fn who_guesses_waits() {
+    on_new_disk(8 * MIB, async |client| {
+        for (lines, waits) in [("", false), ("Authorization: Bearer x\r\n", true)] {
+            let began = time::now();
+            let answer = client.ask("GET", "/uploads", lines, b"").await;
+            assert_eq!(answer.status, 401);
+            assert_eq!(
+                began.elapsed() >= Duration::from_secs(1),
+                waits,
+                "{lines:?}"
+            );
+        }
     });
 }
 
@@ -161,7 +177,7 @@ fn who_shows_a_certificate_of_a_role_needs_no_token() {
     let client = async move |peer: Peer| {
         let roots = Roots::from_pem(servers.as_bytes()).unwrap();
         let ask = async |shown: Option<&String>, request: &str| {
-            let mut connector = TlsConnector::new(&roots, &[], false).unwrap();
+            let mut connector = TlsConnector::new(&roots, &[], Versions::Tls13).unwrap();
             if let Some(text) = shown {
                 let own = Identities::from_pem(text.as_bytes(), time::wall().unwrap()).unwrap();
                 connector = connector.with_identity(&own);

@@ -22,27 +22,39 @@ pub(super) fn follow(acceptor: &Rc<TlsAcceptor>) {
             return;
         };
         while watch.changed().await.is_ok() {
-            let text = match xenstore::read(PATH).await {
-                Ok(text) => Zeroizing::new(text),
-                // No text, so no PEM either; but a key it may be, which is not to stay there.
-                Err(xenstore::Error::Unexpected) => Zeroizing::new(String::from("?")),
-                Err(_) => continue,
-            };
-            if let Err(error) = xenstore::remove(PATH).await {
-                log::warn!(target: "tls", "the key stays in xenstore, {PATH}: {error}");
-            }
-            match read(&text).await {
-                Ok(identities) => {
-                    log::info!(target: "tls", "from now on the certificate is for {identities}");
-                    acceptor.replace(identities);
+            match take().await {
+                Ok(Some(text)) => match read(&text).await {
+                    Ok(identities) => {
+                        log::info!(target: "tls", "from now on the certificate is for {identities}");
+                        acceptor.replace(identities);
+                    }
+                    Err(why) => log::error!(
+                        target: "tls",
+                        "the new key of xenstore, {PATH}: {why}; the former one stays"
+                    ),
+                },
+                Ok(None) => {}
+                Err(error) => {
+                    log::warn!(target: "tls", "the key stays in xenstore, {PATH}: {error}")
                 }
-                Err(why) => log::error!(
-                    target: "tls",
-                    "the new key of xenstore, {PATH}: {why}; the former one stays"
-                ),
             }
         }
     });
+}
+
+/// What is at the path, if anything is, and no more after this. In one step: what the host writes meanwhile is not lost.
+async fn take() -> Result<Option<Zeroizing<String>>, xenstore::Error> {
+    xenstore::transaction(async |tx| {
+        let text = match tx.read(PATH).await {
+            Ok(text) => text,
+            // No text, so no PEM either; but a key it may be, which is not to stay there.
+            Err(xenstore::Error::Unexpected) => String::from("?"),
+            Err(_) => return Ok(None),
+        };
+        let text = Zeroizing::new(text);
+        tx.remove(PATH).await.map(|()| Some(text))
+    })
+    .await
 }
 
 async fn read(text: &str) -> Result<Identities, String> {

@@ -12,7 +12,7 @@ use {
     zeroize::{Zeroize, Zeroizing},
 };
 
-/// Bytes of a disk that are looked at.
+/// Bytes of a disk that are looked at; the file is shorter.
 #[cfg(feature = "disk")]
 const DISK_BYTES: u64 = 64 * 1024;
 
@@ -103,7 +103,13 @@ async fn first_of<R>(
         Ok(()) if text.try_reserve_exact(len).is_ok() => {
             let bytes = pages.chunks().flatten().copied();
             text.extend(bytes.take_while(|byte| *byte != 0));
-            read(&text)
+            if text.len() as u64 == DISK_BYTES {
+                Err(String::from(
+                    "no zero byte follows the file: it is longer than 64 KiB",
+                ))
+            } else {
+                read(&text)
+            }
         }
         Ok(()) => Err(String::from("there is no memory to read it")),
         Err(why) => Err(why.to_string()),

@@ -6,7 +6,7 @@ use embedded_io_async::{Read, Write};
 use proptest::prelude::*;
 use std::rc::Rc;
 use xenlet_kernel::run::spawn;
-use xenlet_tls::{Error, Identities, Options, Roots, TlsAcceptor, TlsConnector};
+use xenlet_tls::{Error, Identities, Options, Roots, TlsAcceptor, TlsConnector, Versions};
 
 /// How a recorded flight is changed: a byte flipped, cut off, repeated, in another order, with something in between.
 #[derive(Clone, Debug)]
@@ -74,11 +74,11 @@ async fn speak(mut end: End, bytes: &[u8], piece: usize) {
 }
 
 /// What both ends said in a whole conversation: the client's bytes and the server's.
-fn recorded(tls12: bool) -> (Vec<u8>, Vec<u8>) {
+fn recorded(versions: Versions) -> (Vec<u8>, Vec<u8>) {
     test(async move || {
         let ca = Ca::new();
         let acceptor = ca.acceptor(&Options {
-            tls12,
+            versions,
             ..Options::default()
         });
         let (near, far) = shake(&acceptor, &ca.connector(), "guest.test", 100_000).await;
@@ -92,14 +92,14 @@ fn recorded(tls12: bool) -> (Vec<u8>, Vec<u8>) {
 }
 
 thread_local! {
-    static RECORDED: (Vec<u8>, Vec<u8>) = recorded(false);
+    static RECORDED: (Vec<u8>, Vec<u8>) = recorded(Versions::Tls13);
 }
 
 fn accept(bytes: Vec<u8>, piece: usize) -> Result<(), String> {
     test(async move || {
         let ca = Ca::new();
         let acceptor = ca.acceptor(&Options {
-            tls12: true,
+            versions: Versions::Tls12,
             ..Options::default()
         });
         let (near, far) = pipe(200_000);
@@ -227,6 +227,6 @@ fn http_to_the_wrong_port_is_answered_by_an_alert() {
         let mut alert = [0; 7];
         far.read_exact(&mut alert).await.unwrap();
         assert_eq!((alert[0], alert[5]), (21, 2), "an alert, and that fatal");
-        let _ = TlsConnector::new(&ca.roots(), &[], false).unwrap();
+        let _ = TlsConnector::new(&ca.roots(), &[], Versions::Tls13).unwrap();
     });
 }

@@ -9,7 +9,7 @@ use xenlet_kernel::run::spawn;
 use xenlet_kernel::time::{Duration, now, sleep};
 use xenlet_net::Peer;
 use xenlet_tls::{
-    Error, Identities, Limits, Options, StartError, TlsAcceptor, TlsConnector, sha256,
+    Error, Identities, Limits, Options, StartError, TlsAcceptor, TlsConnector, Versions, sha256,
 };
 
 #[test]
@@ -40,9 +40,9 @@ fn tls_1_2_is_spoken_only_where_it_is_asked_for() {
         let ca = Ca::new();
         // A connector that has nothing else: what it can do is what it offers.
         let old = old_hello();
-        for (tls12, accepted) in [(false, false), (true, true)] {
+        for (versions, accepted) in [(Versions::Tls13, false), (Versions::Tls12, true)] {
             let acceptor = ca.acceptor(&Options {
-                tls12,
+                versions,
                 ..Options::default()
             });
             let (near, mut far) = pipe(16384);
@@ -131,7 +131,7 @@ fn application_protocols() {
             (&[], Some(None)),
             (&["h2"], None),
         ] {
-            let connector = TlsConnector::new(&ca.roots(), offered, false).unwrap();
+            let connector = TlsConnector::new(&ca.roots(), offered, Versions::Tls13).unwrap();
             let (near, far) = shake(&acceptor, &connector, "guest.test", 4096).await;
             let agreed = far.as_ref().ok().map(xenlet_tls::TlsStream::alpn);
             assert_eq!(
@@ -234,16 +234,17 @@ fn a_stalled_handshake_ends_in_time_and_gives_its_place_up() {
         let start = now();
         let stalled: Vec<_> = (0..2)
             .map(|_| {
-                let (near, far) = pipe(4096);
+                let (near, mut far) = pipe(4096);
                 let acceptor = Rc::clone(&acceptor);
-                let accepted = spawn(async move { acceptor.accept(near).await.map(drop) });
-                (accepted, far)
+                spawn(async move {
+                    far.write_all(&[22]).await.unwrap();
+                    let result = acceptor.accept(near).await.map(drop);
+                    drop(far);
+                    result
+                })
             })
             .collect();
-        // A byte a second is not enough to stay.
-        for _ in 0..5 {
-            sleep(Duration::from_secs(1)).await;
-        }
+        sleep(Duration::from_secs(5)).await;
         let later = spawn({
             let (acceptor, connector) = (Rc::clone(&acceptor), ca.connector());
             async move {
@@ -253,11 +254,36 @@ fn a_stalled_handshake_ends_in_time_and_gives_its_place_up() {
                     .is_ok()
             }
         });
-        for (accepted, _far) in stalled {
+        for accepted in stalled {
             assert_eq!(accepted.await.unwrap_err(), Error::TimedOut);
         }
         assert_eq!(start.elapsed().as_secs(), 10);
         assert!(later.await, "who waited for a place has one now");
+    });
+}
+
+#[test]
+fn who_says_nothing_takes_no_place() {
+    test(async || {
+        let ca = Ca::new();
+        let limits = Limits {
+            handshakes: 1,
+            ..Limits::default()
+        };
+        let acceptor = ca.acceptor(&Options {
+            limits,
+            ..Options::default()
+        });
+        let (near, _silent) = pipe(4096);
+        let silent = spawn({
+            let acceptor = Rc::clone(&acceptor);
+            async move { acceptor.accept(near).await.map(drop) }
+        });
+        sleep(Duration::from_secs(1)).await;
+        let start = now();
+        let (near, _) = shake(&acceptor, &ca.connector(), "guest.test", 4096).await;
+        assert!(near.is_ok() && start.elapsed() < Duration::from_secs(1));
+        assert_eq!(silent.await.unwrap_err(), Error::TimedOut);
     });
 }
 
@@ -291,7 +317,7 @@ fn clients_with_a_certificate_and_without() {
         for required in [false, true] {
             let identities = ca.identities(&["guest.test"]);
             let options = Options {
-                tls12: true,
+                versions: Versions::Tls12,
                 ..Options::default()
             };
             let acceptor = TlsAcceptor::with_clients(identities, &options, &them.roots(), required);

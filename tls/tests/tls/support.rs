@@ -12,6 +12,7 @@ use xenlet_kernel::hosted::{self, Config};
 use xenlet_kernel::run::spawn;
 use xenlet_tls::{
     Client, Error, Identities, Options, Roots, Server, TlsAcceptor, TlsConnector, TlsStream,
+    Versions,
 };
 
 /// The day of all tests: in October 2026.
@@ -96,7 +97,7 @@ impl Ca {
     }
 
     pub(crate) fn connector(&self) -> TlsConnector {
-        TlsConnector::new(&self.roots(), &[], true).unwrap()
+        TlsConnector::new(&self.roots(), &[], Versions::Tls12).unwrap()
     }
 }
 

@@ -31,6 +31,9 @@ pub(crate) struct Arguments {
     /// Serve by HTTPS, with a key that is there
     #[arg(long, value_enum, value_name = "WHERE", num_args = 0..=1, require_equals = true, default_missing_value = "module")]
     tls: Option<Key>,
+    /// … and be able to speak TLS 1.2 too: `tls12` in its command line says so
+    #[arg(long, requires = "tls")]
+    tls12: bool,
     /// Let its operator look into it while it runs: `inspect=PORT` in its command line says where
     #[arg(long)]
     inspect: bool,
@@ -42,6 +45,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let with = With {
         site: arguments.site.as_deref(),
         tls: arguments.tls,
+        tls12: arguments.tls12,
         inspect: arguments.inspect,
     };
     let image = image::build(&arguments.app, arguments.target, with)?;

@@ -47,6 +47,9 @@ pub(crate) struct Arguments {
     /// Serve by HTTPS, with the key and certificates of this file, or with those of a CA made for this run
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
     tls: Option<Option<PathBuf>>,
+    /// … and TLS 1.2 too
+    #[arg(long, requires = "tls")]
+    tls12: bool,
     /// The port of 127.0.0.1 that leads to the guest's port 443
     #[arg(long, value_name = "PORT", default_value_t = 8443)]
     https_port: u16,
@@ -93,6 +96,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let with = With {
         site: arguments.site.as_deref(),
         tls: arguments.tls.as_ref().map(|_| Key::Module),
+        tls12: arguments.tls12,
         inspect: arguments.inspect.is_some(),
     };
     let image = image::build(&arguments.app, arguments.target, with)?;
@@ -123,7 +127,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
 /// The application's disks and its command line: a site on a disk is the first, and named.
 fn given(arguments: &Arguments) -> Result<(Vec<Disk>, Option<String>)> {
-    let (mut disks, mut extra) = (arguments.disks.clone(), arguments.extra.clone());
+    let (mut disks, mut words) = (arguments.disks.clone(), Vec::new());
     if let Some(Site::Image(file)) = arguments.site.as_deref().map(Site::find).transpose()? {
         let site = Disk {
             file,
@@ -131,16 +135,16 @@ fn given(arguments: &Arguments) -> Result<(Vec<Disk>, Option<String>)> {
             sector_size: 512,
         };
         disks.insert(0, site);
-        extra = Some(format!("site=xvda {}", extra.unwrap_or_default()));
+        words.push("site=xvda".to_owned());
     }
     if arguments.tls.is_some() {
-        let word = format!("https_port={}", arguments.https_port);
-        extra = Some(format!("{word} {}", extra.unwrap_or_default()));
+        words.push(format!("https_port={}", arguments.https_port));
     }
-    if let Some(port) = arguments.inspect {
-        extra = Some(format!("inspect={port} {}", extra.unwrap_or_default()));
-    }
-    Ok((disks, extra))
+    words.extend(arguments.tls12.then(|| "tls12".to_owned()));
+    words.extend(arguments.inspect.map(|port| format!("inspect={port}")));
+    // Of a word that is there twice the last one counts.
+    words.extend(arguments.extra.clone());
+    Ok((disks, (!words.is_empty()).then(|| words.join(" "))))
 }
 
 /// The file with the key and the certificates: the given one, or a new one.

@@ -33,7 +33,7 @@ const SCRIPTS: &[&str] = &[
 /// `cargo xtask scan …`
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  cargo xtask run --tls --extra 'tls12 hsts=31536000'           in one terminal, and in another:
+  cargo xtask run --tls --tls12 --extra hsts=31536000           in one terminal, and in another:
   cargo xtask scan localhost:8443 --ca target/tls/ca.pem
   cargo xtask scan www.example.org:443
   cargo xtask scan localhost:8443 --tlsfuzzer ~/src/tlsfuzzer   a checkout of it; its scripts want an RSA key and a small page")]

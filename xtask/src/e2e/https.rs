@@ -42,6 +42,8 @@ struct Site {
     plain: SocketAddr,
     /// The file of its CA.
     ca: PathBuf,
+    /// What it serves to everybody.
+    open: &'static str,
 }
 
 impl Site {
@@ -65,15 +67,26 @@ impl Site {
             ..Settings::default()
         };
         let guest = context.guest_of_tls(3, settings)?;
+        Self::of(context, guest, ca, "/")
+    }
+
+    /// That of a guest that has a key by this CA, when it serves.
+    fn of(
+        context: &mut Context<'_>,
+        guest: Guest,
+        ca: PathBuf,
+        open: &'static str,
+    ) -> Result<Self> {
         let address = guest.address(BOOT)?;
         let site = Self {
             guest,
             at: context.way(address, 443)?,
             plain: context.way(address, 80)?,
             ca,
+            open,
         };
         site.curl(
-            "/",
+            open,
             &["--retry", "20", "--retry-all-errors", "--retry-delay", "1"],
         )?;
         Ok(site)
@@ -120,13 +133,48 @@ impl Site {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let mut child = openssl.spawn()?;
-        let request = format!("GET /boot/ HTTP/1.1\r\nHost: {NAME}\r\nConnection: close\r\n\r\n");
+        let request = format!(
+            "GET {} HTTP/1.1\r\nHost: {NAME}\r\nConnection: close\r\n\r\n",
+            self.open
+        );
         if let Some(input) = &mut child.stdin {
             input.write_all(request.as_bytes())?;
         }
         let done = child.wait_with_output()?;
         let said = [done.stdout, done.stderr].concat();
         Ok(String::from_utf8_lossy(&said).into_owned())
+    }
+
+    /// Checks that OpenSSL is served by a version that it calls so, and resumes its session.
+    fn resumes(&self, version: &str, shown: &str) -> Result<()> {
+        let session = Context::keep("session.pem")?;
+        let session = session
+            .to_str()
+            .context("the project's folder has a name that is no UTF-8")?;
+        let first = self.openssl(&[version, "-sess_out", session])?;
+        for words in [
+            "HTTP/1.1 200 OK",
+            "Verification: OK",
+            &format!("New, {shown}"),
+        ] {
+            ensure!(first.contains(words), "no `{words}`:\n{first}");
+        }
+        let second = self.openssl(&[version, "-sess_in", session])?;
+        ensure!(
+            second.contains(&format!("Reused, {shown}")),
+            "not resumed:\n{second}"
+        );
+        Ok(())
+    }
+
+    /// Checks that a version is not spoken, whatever the cipher.
+    fn refuses(&self, version: &str) -> Result<()> {
+        let old = self.openssl(&[version, "-cipher", "ALL:@SECLEVEL=0"])?;
+        ensure!(
+            old.contains("alert") && !old.contains("200 OK"),
+            "{version} is spoken:\n{old}"
+        );
+        Ok(())
     }
 }
 
@@ -178,36 +226,31 @@ pub(super) fn pages(context: &mut Context<'_>) -> Result<()> {
     Ok(())
 }
 
-/// OpenSSL and Python: both versions, sessions resumed, nothing older.
+/// OpenSSL and Python: sessions resumed, nothing older than TLS 1.3.
 pub(super) fn other_clients(context: &mut Context<'_>) -> Result<()> {
-    let site = Site::boot(context, "tls12", None)?;
-    let session = Context::keep("session.pem")?;
-    let session = session
-        .to_str()
-        .context("the project's folder has a name that is no UTF-8")?;
-    for (version, shown) in [("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")] {
-        let first = site.openssl(&[version, "-sess_out", session])?;
-        for words in [
-            "HTTP/1.1 200 OK",
-            "Verification: OK",
-            &format!("New, {shown}"),
-        ] {
-            ensure!(first.contains(words), "no `{words}`:\n{first}");
-        }
-        let second = site.openssl(&[version, "-sess_in", session])?;
-        ensure!(
-            second.contains(&format!("Reused, {shown}")),
-            "not resumed:\n{second}"
-        );
-    }
-    let old = site.openssl(&["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"])?;
-    ensure!(
-        old.contains("alert") && !old.contains("200 OK"),
-        "TLS 1.1 is spoken:\n{old}"
-    );
+    let site = Site::boot(context, "", None)?;
+    site.resumes("-tls1_3", "TLSv1.3")?;
+    site.refuses("-tls1_2")?;
     let said = site.python("print(get('/boot/')[:15], context.maximum_version.name)")?;
     ensure!(said.contains("HTTP/1.1 200 OK"), "Python said {said}");
     Ok(())
+}
+
+/// TLS 1.2 too, where it is asked for: by the queue, which was built for it.
+pub(super) fn both_versions(context: &mut Context<'_>) -> Result<()> {
+    let (ca, key) = files(&[NAME])?;
+    let settings = Settings {
+        key: Some(key),
+        extra: Some(format!("{} tls12 format=ifblank", context.address())),
+        disks: vec![Context::disk("versions", 16 << 20)?],
+        ..Settings::default()
+    };
+    let guest = context.queue_of_tls(3, settings)?;
+    let site = Site::of(context, guest, ca, "/stats")?;
+    for (version, shown) in [("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")] {
+        site.resumes(version, shown)?;
+    }
+    site.refuses("-tls1_1")
 }
 
 /// The home page with its pictures, in a browser that was told to trust this server's key and no other.

@@ -68,6 +68,7 @@ const TESTS: &[Test] = &[
     ("syn-flood", flood::syns),
     ("https-pages", https::pages),
     ("https-other-clients", https::other_clients),
+    ("https-both-versions", https::both_versions),
     ("https-bad-keys", https::bad_keys),
     ("https-browser", https::browser),
     ("https-bad-handshakes", https::handshakes::bad),

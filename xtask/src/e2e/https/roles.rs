@@ -25,6 +25,7 @@ const DISK_BYTES: usize = 64 * 1024;
 pub(in crate::e2e) fn build() -> Result<Image> {
     let with = With {
         tls: Some(Key::Disk),
+        tls12: true,
         ..With::default()
     };
     let built = image::build(QUEUE, Target::Xen, with)?;
