@@ -44,6 +44,8 @@ pub(super) struct Others {
     pub(super) queue: Image,
     /// The queue with TLS.
     pub(super) queue_tls: Image,
+    /// The queue that can be looked into.
+    pub(super) queue_inspect: Image,
 }
 
 /// A guest that answers on its port 80.
@@ -121,6 +123,11 @@ impl<'x> Context<'x> {
     /// The same, by HTTPS.
     pub(super) fn queue_of_tls(&mut self, number: u32, settings: Settings) -> Result<Guest> {
         self.create(&self.others.queue_tls.clone(), named(number, settings))
+    }
+
+    /// The same as can be looked into.
+    pub(super) fn queue_to_look_into(&mut self, number: u32, settings: Settings) -> Result<Guest> {
+        self.create(&self.others.queue_inspect.clone(), named(number, settings))
     }
 
     /// The words of a command line that give a guest its address at once, where DHCP would only take time.

@@ -11,6 +11,7 @@ mod disk;
 mod flood;
 mod http;
 mod https;
+mod inspect;
 mod lifecycle;
 mod load;
 mod queue;
@@ -89,6 +90,9 @@ const TESTS: &[Test] = &[
     ("queue-backend-rebind", suspend::backends),
     ("queue-crash-restart", crash::restart),
     ("queue-memory-set", suspend::memory),
+    ("inspect-metrics", inspect::metrics),
+    ("inspect-console-key", inspect::console_key),
+    ("inspect-capture", inspect::capture),
     ("queue-destroyed-twenty-times", destroyed::twenty_times),
 ];
 
@@ -141,6 +145,7 @@ pub(crate) fn run(on: On, options: Options, filter: &[String], soak: bool) -> Re
         disk: disk::build()?,
         tls: https::build()?,
         queue_tls: https::roles::build()?,
+        queue_inspect: inspect::build()?,
         queue: image::build(QUEUE, Target::Xen, With::default())?,
     };
     let image = image::build(APP, Target::Xen, With::default())?;
