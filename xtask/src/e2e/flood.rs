@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::context::Context;
+use super::context::{Context, Server};
 use crate::xen::Settings;
 
 /// How long all of the clients may take.
@@ -26,9 +26,36 @@ pub(super) fn syns(context: &mut Context<'_>) -> Result<()> {
         ..Settings::default()
     };
     let server = context.server(1, settings)?;
+    flood(context, &server, "syn")?;
+    ensure!(
+        server
+            .guest
+            .console
+            .text()
+            .contains("as in a flood of SYNs"),
+        "the guest's console does not tell of the flood"
+    );
+    server.client.page("/")?;
+    Ok(())
+}
+
+/// The same with what is answered without a connection, and with what is no frame of anything.
+pub(super) fn others(context: &mut Context<'_>) -> Result<()> {
+    let server = context.server(1, Settings::default())?;
+    for kind in ["echo", "arp", "noise"] {
+        flood(context, &server, kind).context(kind)?;
+        server.client.page("/")?;
+    }
+    let lines = server.guest.console.text().lines().count();
+    ensure!(lines < 100, "the floods made the guest log {lines} lines");
+    Ok(())
+}
+
+/// Floods a server from dom0 with frames of a kind that `flood.py` knows, while clients come.
+fn flood(context: &Context<'_>, server: &Server, kind: &str) -> Result<()> {
     let domain = server.guest.domid()?.context("the guest is gone")?;
     let script = format!(
-        "python3 -S - {} / {CLIENTS} vif{domain}.0 <<'END'\n{}END\n",
+        "python3 -S - {} / {CLIENTS} vif{domain}.0 {kind} <<'END'\n{}END\n",
         server.address,
         include_str!("flood.py")
     );
@@ -49,14 +76,5 @@ pub(super) fn syns(context: &mut Context<'_>) -> Result<()> {
         number("frames")? >= LEAST as f64,
         "that was no flood: {said}"
     );
-    ensure!(
-        server
-            .guest
-            .console
-            .text()
-            .contains("as in a flood of SYNs"),
-        "the guest's console does not tell of the flood"
-    );
-    server.client.page("/")?;
     Ok(())
 }

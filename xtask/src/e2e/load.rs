@@ -101,7 +101,9 @@ pub(super) fn uploaded(
         });
         ending.store(true, Ordering::Relaxed);
         let sent: Result<Vec<_>> = clients.into_iter().map(destroyed::joined).collect();
-        rounds.and(sent)
+        // What a client met says more than that too few were answered.
+        let sent = sent.context("an uploader")?;
+        rounds.map(|()| sent)
     })?;
     disturb(&server.guest, last + 1)?;
     queue::eventually(|| Held::of(&uploads)?.is_at_rest_as(&before))?;

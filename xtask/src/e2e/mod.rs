@@ -67,6 +67,7 @@ const TESTS: &[Test] = &[
     ("disk-two-disks", disk::two_disks),
     ("disk-mounted-by-linux", disk::mounted_by_linux),
     ("syn-flood", flood::syns),
+    ("other-floods", flood::others),
     ("https-pages", https::pages),
     ("https-other-clients", https::other_clients),
     ("https-both-versions", https::both_versions),
