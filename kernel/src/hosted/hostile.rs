@@ -54,6 +54,9 @@ pub trait Device {
     /// Where it is in xenstore.
     fn ends(&self) -> Ends;
 
+    /// Writes what the toolstack writes for a new device.
+    fn create(&mut self);
+
     /// Writes what is offered at `InitWait`.
     fn offer(&mut self, script: &mut Script);
 
@@ -245,7 +248,8 @@ impl<D> Clone for Hostile<D> {
 
 impl<D: Device + 'static> Hostile<D> {
     /// Gives this thread's domain a backend for `device` that does what `bytes` say.
-    pub fn attach(device: D, bytes: Vec<u8>) -> Self {
+    pub fn attach(mut device: D, bytes: Vec<u8>) -> Self {
+        device.create();
         let hostile = Self(Rc::new(RefCell::new(Liar {
             device,
             script: Script::new(bytes),
@@ -253,6 +257,20 @@ impl<D: Device + 'static> Hostile<D> {
         })));
         add_backend(Box::new(hostile.clone()));
         hostile
+    }
+
+    /// Has the domain saved and restored. It finds a device like this one, with a backend that does the rest of the script.
+    pub fn restore(&self) {
+        let again = self.clone();
+        super::restore(move || {
+            let mut liar = again.0.borrow_mut();
+            liar.device.disconnect();
+            liar.script.release();
+            liar.device.create();
+            liar.seen = 0;
+            drop(liar);
+            add_backend(Box::new(again));
+        });
     }
 
     /// Whether the script is used up.

@@ -7,20 +7,24 @@ use std::ptr::NonNull;
 /// Such memory is full of it.
 const MARK: [u8; 16] = *b"nobody's page...";
 
+/// A page full of it.
+static MARKED: [[u8; MARK.len()]; PAGE_SIZE / MARK.len()] = [MARK; PAGE_SIZE / MARK.len()];
+
 /// Marks `count` pages that nobody owns.
 pub(super) fn mark(base: NonNull<u8>, count: usize) {
-    for i in 0..count * PAGE_SIZE / MARK.len() {
+    for i in 0..count {
         // SAFETY: within the pages.
-        let place = unsafe { base.cast::<[u8; 16]>().add(i) };
+        let page = unsafe { base.add(i * PAGE_SIZE) };
         // SAFETY: as above, and nobody has a reference to them.
-        unsafe { place.write(MARK) };
+        unsafe { page.copy_from_nonoverlapping(NonNull::from(&MARKED).cast(), PAGE_SIZE) };
     }
 }
 
 /// Makes `bytes` a secret: a page with any 16 of them is not to be shared. For the guest's own data, in a test.
 pub fn mark_secret(bytes: &mut [u8]) {
-    for (byte, mark) in bytes.iter_mut().zip(MARK.iter().cycle()) {
-        *byte = *mark;
+    for chunk in bytes.chunks_mut(PAGE_SIZE) {
+        let len = chunk.len();
+        chunk.copy_from_slice(&MARKED.as_flattened()[..len]);
     }
 }
 

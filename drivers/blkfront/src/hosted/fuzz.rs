@@ -45,7 +45,7 @@ pub fn fuzz(data: &[u8]) {
         let blkback = hostile::attach(config, script);
         for life in 0..LIVES {
             if let Ok(disk) = Disk::connect(number).await {
-                live(&disk, &blkback).await;
+                live(&disk, &blkback, life == 0 && !offered(7)).await;
                 if life % 2 == 0 {
                     disk.close().await;
                 }
@@ -57,9 +57,12 @@ pub fn fuzz(data: &[u8]) {
     });
 }
 
-/// Requests of all kinds, until the disk is gone or nothing is answered any more.
-async fn live(disk: &Disk, blkback: &hostile::Hostile) {
+/// Requests of all kinds, until the disk is gone or nothing is answered any more; perhaps the domain is restored meanwhile.
+async fn live(disk: &Disk, blkback: &hostile::Hostile, restored: bool) {
     for turn in 0..50_u64 {
+        if restored && turn == 1 {
+            blkback.restore();
+        }
         let mut requests: Vec<Pin<Box<dyn Future<Output = ()>>>> = Vec::new();
         for i in 0..8_u64 {
             let sector = (turn * 997 + i * 64) % 4096 * 8;

@@ -38,7 +38,6 @@ const OFFERS: [&str; 13] = [
 
 /// Gives this thread's domain a disk whose blkback does what `script` says.
 pub fn attach(config: Config, script: Vec<u8>) -> Hostile {
-    config.write_keys(false);
     Hostile::attach(Liar { config, ring: None }, script)
 }
 
@@ -147,6 +146,10 @@ impl Liar {
 impl Device for Liar {
     fn ends(&self) -> Ends {
         self.config.ends()
+    }
+
+    fn create(&mut self) {
+        self.config.write_keys(false);
     }
 
     fn offer(&mut self, script: &mut Script) {

@@ -34,9 +34,9 @@ pub fn fuzz(data: &[u8]) {
             ..Config::default()
         };
         let netback = hostile::attach(config, script);
-        for _ in 0..LIVES {
+        for life in 0..LIVES {
             if let Ok(vif) = Netfront::connect(0).await {
-                live(vif, &netback).await;
+                live(vif, &netback, life == 0 && features & 16 != 0).await;
             }
             // A connection that was dropped is closed in the background, which may take 40 s.
             sleep(Duration::from_secs(60)).await;
@@ -45,10 +45,13 @@ pub fn fuzz(data: &[u8]) {
     });
 }
 
-/// Sends and receives until the link is down or nothing more comes.
-async fn live(mut vif: Netfront, netback: &hostile::Hostile) {
+/// Sends and receives until the link is down or nothing more comes; perhaps the domain is restored meanwhile.
+async fn live(mut vif: Netfront, netback: &hostile::Hostile, restored: bool) {
     let mut held = None;
     for turn in 0..200_usize {
+        if restored && turn == 2 {
+            netback.restore();
+        }
         let len = 60 + turn * 997 % 20_000;
         vif.transmit(len, meta(&vif, len, turn), |bytes| bytes.fill(1));
         while let Some(frame) = vif.receive() {

@@ -26,7 +26,6 @@ const OFFERS: [&str; 8] = [
 
 /// Gives this thread's domain an interface whose netback does what `script` says.
 pub fn attach(config: Config, script: Vec<u8>) -> Hostile {
-    config.write_keys();
     Hostile::attach(
         Liar {
             config,
@@ -140,6 +139,10 @@ impl Liar {
 impl Device for Liar {
     fn ends(&self) -> Ends {
         self.config.ends()
+    }
+
+    fn create(&mut self) {
+        self.config.write_keys();
     }
 
     fn offer(&mut self, script: &mut Script) {
