@@ -10,7 +10,9 @@ use xenlet_kernel::hosted::hostile::Script;
 use xenlet_kernel::hosted::{self, Config};
 use xenlet_kernel::run::spawn;
 use xenlet_kernel::time::{Duration, timeout};
-use xenlet_tls::{Identities, Options, Role, Roots, TlsAcceptor, TlsConnector, TlsStream};
+use xenlet_tls::{
+    Identities, Options, Role, Roots, TlsAcceptor, TlsConnector, TlsStream, Versions,
+};
 
 /// In October 2026, when rcgen's certificates are valid.
 const NOW: Duration = Duration::from_secs(1_792_000_000);
@@ -41,7 +43,11 @@ fn make_keys() -> Result<(String, String), rcgen::Error> {
 /// If either does, waits for ever, or reads what the other did not say.
 pub(crate) fn tls(data: &[u8]) {
     let (how, rest) = data.split_first().unwrap_or((&0, &[]));
-    let (tls12, kind, rest) = (how & 1 == 1, how >> 1 & 3, rest.to_vec());
+    let versions = match how & 1 {
+        0 => Versions::Tls13,
+        _ => Versions::Tls12,
+    };
+    let (kind, rest) = (how >> 1 & 3, rest.to_vec());
     let config = Config {
         wall: Some(NOW),
         ..Config::default()
@@ -50,12 +56,12 @@ pub(crate) fn tls(data: &[u8]) {
         let (root, identity) = &*KEYS;
         let identities = Identities::from_pem(identity.as_bytes(), NOW).expect("a key");
         let options = Options {
-            tls12,
+            versions,
             ..Options::default()
         };
         let acceptor = Rc::new(TlsAcceptor::new(identities, &options).expect("an acceptor"));
         let roots = Roots::from_pem(root.as_bytes()).expect("a root");
-        let connector = TlsConnector::new(&roots, &[], tls12).expect("a connector");
+        let connector = TlsConnector::new(&roots, &[], versions).expect("a connector");
         match kind {
             0 => {
                 let (near, far) = connection(None);
