@@ -65,10 +65,12 @@ impl Json<'_> {
         };
         match slice.what {
             What::Task(name) => event.row.is_called(f, "thread_name", Short(name)),
+            // What takes no time can't be seen.
+            What::Run(_) | What::Sleep | What::Wait(_) | What::Ready(_) if times[0] == times[1] => {
+                Ok(())
+            }
             What::Run(name) => on_loop.lasts(f, Short(name), format_args!("task {}", slice.row)),
             What::Sleep => on_loop.lasts(f, "sleep", ""),
-            // What takes no time can't be seen.
-            What::Wait(_) | What::Ready(_) if times[0] == times[1] => Ok(()),
             What::Wait(waits) => event.lasts(f, Waiting(waits), ""),
             What::Ready(cause) => {
                 event.lasts(f, "ready", format_args!("woken by {cause}"))?;

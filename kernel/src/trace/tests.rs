@@ -119,10 +119,9 @@ fn what_a_task_waited_for_and_how_long() {
                 ("waiting for a timer", 20.0, 5.0)
             ]
         );
-        let mut sleeps = file.slices(1);
-        sleeps.retain(|slice| slice.0 == "sleep" && slice.2 > 0.0);
+        // To run takes no time here, and what takes none is left out.
+        let sleeps = file.slices(1);
         assert_eq!(sleeps, [("sleep", 0.0, 20.0), ("sleep", 20.0, 5.0)]);
-        assert!(file.slices(1).contains(&("baker", 20.0, 0.0)));
     });
 }
 
