@@ -18,6 +18,8 @@ mod json;
 #[cfg(feature = "inspect")]
 mod record;
 #[cfg(feature = "inspect")]
+mod slices;
+#[cfg(feature = "inspect")]
 mod span;
 #[cfg(feature = "inspect")]
 mod task;
@@ -27,7 +29,8 @@ pub(crate) use record::by_event;
 #[cfg(feature = "inspect")]
 pub use {
     json::Json,
-    record::{Recording, StartError, Trace, start},
+    record::{Recording, StartError, start},
+    slices::Trace,
     span::{Device, Span, span, waiting, waits_for},
 };
 #[cfg(feature = "inspect")]

@@ -3,7 +3,7 @@
 //! The guest is process 1; its threads are the loop, as number 1, and the tasks. Each device is a process of its own, from 2 on, with
 //! asynchronous events, because its requests overlap. An arrow goes from the task that ran to the one that it woke.
 
-use super::record::{Cause, LOOP, Slice, Trace, Waits, What};
+use super::slices::{Cause, LOOP, Slice, Trace, Waits, What};
 use super::span::Device;
 use core::fmt::{self, Display, Formatter, Write};
 
@@ -13,7 +13,7 @@ const GUEST: u32 = 1;
 impl Trace {
     /// The file, in pieces: each is less than 1 KiB long, but for the first, which has a line for each device there ever was.
     pub fn json(&self) -> impl Iterator<Item = Json<'_>> {
-        let slices = self.slices().iter().enumerate();
+        let slices = self.slices.iter().enumerate();
         let slices = slices.map(|(number, slice)| Part::Slice(number, slice));
         let parts = [Part::Head].into_iter().chain(slices).chain([Part::Tail]);
         parts.map(|part| Json { trace: self, part })
@@ -105,13 +105,13 @@ impl Json<'_> {
     }
 
     fn tail(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        if let Some(full) = self.trace.full() {
+        if let Some(full) = self.trace.full_at() {
             let event = Event {
                 row: Row::LOOP,
                 times: [Micros::new(full); 2],
                 ended: true,
             };
-            let lost = self.trace.lost();
+            let lost = self.trace.lost;
             let name = format_args!("no more room: {lost} slices from here on are missing");
             event.line(f, "i", name, format_args!(r#""s":"g""#))?;
         }

@@ -1,6 +1,7 @@
 //! What code calls to have itself on a trace.
 
-use super::record::{LOOP, NONE, Recorder, What, record};
+use super::record::{Recorder, record};
+use super::slices::{LOOP, NONE, What};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::cell::RefCell;

@@ -1,6 +1,7 @@
 //! What a trace has to know of a task, and the future that tells when it runs.
 
-use super::record::{LOOP, NONE, record};
+use super::record::record;
+use super::slices::{LOOP, NONE};
 use super::span::waits_for;
 use crate::run::Boxed;
 use alloc::sync::Arc;

@@ -1,6 +1,7 @@
 //! What is on a trace, by the test's clock, read from the file as a viewer reads it.
 
-use super::record::{Slice, start_with};
+use super::record::start_with;
+use super::slices::Slice;
 use super::{Device, StartError, Trace, span, start, waiting, waits_for};
 use crate::hosted;
 use crate::run::{Notify, spawn, spawn_named, yield_now};
@@ -278,7 +279,7 @@ fn there_is_one_at_a_time_and_none_when_nobody_wants_it() {
         stale.about(format_args!("nothing"));
         drop((early, stale));
         let trace = recording.stop();
-        assert_eq!((trace.slices().len(), trace.lost()), (0, 0));
+        assert_eq!((trace.slices.len(), trace.lost), (0, 0));
     });
 }
 
@@ -295,8 +296,8 @@ fn what_there_is_no_room_for_is_counted_and_what_has_begun_still_ends() {
         }
         request.await;
         let trace = recording.stop();
-        assert_eq!(trace.slices().len(), 20);
-        assert!(trace.lost() > 100);
+        assert_eq!(trace.slices.len(), 20);
+        assert!(trace.lost > 100);
         let file = File::read(&trace);
         let mut slices = file.0.iter().filter(|event| event["ph"] == "X");
         let request = slices.find(|event| event["name"] == "request");
@@ -304,7 +305,7 @@ fn what_there_is_no_room_for_is_counted_and_what_has_begun_still_ends() {
         let last = file.0.last().unwrap();
         let said = format!(
             "no more room: {} slices from here on are missing",
-            trace.lost()
+            trace.lost
         );
         assert_eq!(last["name"], *said);
     });
@@ -326,7 +327,7 @@ fn ten_thousand_tasks_take_no_more_room_than_one() {
             task.await;
         }
         let trace = recording.stop();
-        assert_eq!(trace.slices().len(), 1000);
+        assert_eq!(trace.slices.len(), 1000);
         assert!(trace.memory() <= 1000 * size_of::<Slice>() * 9 / 8);
         assert!(size_of::<Slice>() <= 64);
         File::read(&trace);
