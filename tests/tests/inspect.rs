@@ -5,6 +5,7 @@
 
 use embedded_io_async::{Read, Write};
 use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use xenlet_blkfront::hosted::{self as blkfront, Medium};
 use xenlet_blkfront::{BlockDevice, Disk, Link};
 use xenlet_kernel::hosted::{self, console_text, type_keys};
@@ -13,7 +14,9 @@ use xenlet_kernel::page::Pages;
 use xenlet_kernel::run::{JoinHandle, spawn};
 use xenlet_kernel::shutdown::Reason;
 use xenlet_kernel::time::{Duration, sleep};
+use xenlet_net::UdpSocket;
 use xenlet_net::hosted::{Peer, PeerStream};
+use xenlet_netfront::hosted as netfront;
 use xenlet_tests::exposition::Exposition;
 use xenlet_tests::pcapng::Capture;
 use xenlet_tests::{get, get_at, run};
@@ -79,14 +82,50 @@ fn a_frame_that_is_dropped_is_counted_by_its_reason() {
     });
 }
 
+/// The numbers as the domain itself has them.
+fn look() -> Exposition {
+    let mut text = String::new();
+    write(&mut text, Form::Prometheus).unwrap();
+    Exposition::parse(&text).unwrap()
+}
+
+#[test]
+fn each_of_two_interfaces_and_their_datagrams() {
+    hosted::test(async || {
+        let peer = Peer::attach_default();
+        let (own, guest) = (Ipv4Addr::new(10, 0, 3, 2), Ipv4Addr::new(10, 0, 3, 15));
+        let second = Peer::with_network(1, own, guest);
+        let config = netfront::Config {
+            number: 1,
+            mac: [0, 0x16, 0x3e, 0, 0, 2],
+            ..netfront::Config::default()
+        };
+        netfront::attach(config, second.wire());
+        let _sockets = [
+            UdpSocket::bind(53).await.unwrap(),
+            UdpSocket::bind(54).await.unwrap(),
+        ];
+        sleep(Duration::from_secs(5)).await;
+        let to = SocketAddrV4::new(guest, 53);
+        let theirs = second.udp(999);
+        theirs.send_to(&[7; 100], to).unwrap();
+        sleep(Duration::from_secs(1)).await;
+        let metrics = look();
+        for (vif, port, bytes) in [(0, 53, 0.0), (0, 54, 0.0), (1, 53, 100.0), (1, 54, 0.0)] {
+            let labels = format!("{{vif=\"{vif}\",port=\"{port}\"");
+            let queue = format!("xenlet_udp_queue_bytes{labels},direction=\"rx\"}}");
+            assert_eq!(metrics.value(&queue), bytes, "{queue}");
+            let limit = format!("xenlet_udp_queue_limit_bytes{labels}}}");
+            assert_eq!(metrics.value(&limit), 16_384.0);
+        }
+        assert_eq!(metrics.value("xenlet_vif_up{vif=\"1\"}"), 1.0);
+        drop(peer);
+    });
+}
+
 #[test]
 fn a_disk_is_counted_while_it_is_there_and_while_it_is_away() {
     hosted::test(async || {
-        let look = || {
-            let mut text = String::new();
-            write(&mut text, Form::Prometheus).unwrap();
-            Exposition::parse(&text).unwrap()
-        };
         let medium = Medium::new(1 << 20);
         let vbd = blkfront::attach(blkfront::Config::default(), &medium);
         let disk = Disk::open("xvda").await.unwrap();
