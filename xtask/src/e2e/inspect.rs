@@ -40,7 +40,7 @@ pub(super) fn build() -> Result<Image> {
 }
 
 /// A queue, and the way to look into it.
-fn boot(context: &mut Context<'_>) -> Result<(Server, Uploads, Client)> {
+pub(super) fn boot(context: &mut Context<'_>) -> Result<(Server, Uploads, Client)> {
     let disk = Context::disk("inspect", 128 << 20)?;
     let settings = Settings {
         extra: Some(format!(
@@ -64,7 +64,7 @@ fn look(inside: &Client) -> Result<Exposition> {
 }
 
 /// Does something while `uploads` get four of 8 MiB, one after the other.
-fn loaded<T>(uploads: &Uploads, meanwhile: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(super) fn loaded<T>(uploads: &Uploads, meanwhile: impl FnOnce() -> Result<T>) -> Result<T> {
     const BYTES: u64 = 8 << 20;
     thread::scope(|scope| {
         let client = scope.spawn(|| {

@@ -17,6 +17,7 @@ mod load;
 mod queue;
 mod serve;
 mod suspend;
+mod trace;
 mod uploads;
 
 use std::time::Instant;
@@ -94,6 +95,7 @@ const TESTS: &[Test] = &[
     ("inspect-metrics", inspect::metrics),
     ("inspect-console-key", inspect::console_key),
     ("inspect-capture", inspect::capture),
+    ("inspect-trace", trace::recorded),
     ("queue-destroyed-twenty-times", destroyed::twenty_times),
 ];
 
