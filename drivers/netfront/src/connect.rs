@@ -60,6 +60,16 @@ pub(crate) async fn connect(number: u32) -> Result<Netfront, Error> {
     })
 }
 
+/// What is understood of what a backend may offer.
+pub(crate) const OFFERS: [&str; 6] = [
+    "feature-rx-copy",
+    "feature-sg",
+    "feature-no-csum-offload",
+    "feature-gso-tcpv4",
+    "feature-gso-tcpv6",
+    "feature-split-event-channels",
+];
+
 /// Reads what the backend offers.
 async fn offers(number: u32, frontend: &Frontend) -> Result<Features, Error> {
     let [
@@ -69,16 +79,7 @@ async fn offers(number: u32, frontend: &Frontend) -> Result<Features, Error> {
         gso_tcpv4,
         gso_tcpv6,
         split_channels,
-    ] = frontend
-        .offers_each([
-            "feature-rx-copy",
-            "feature-sg",
-            "feature-no-csum-offload",
-            "feature-gso-tcpv4",
-            "feature-gso-tcpv6",
-            "feature-split-event-channels",
-        ])
-        .await;
+    ] = frontend.offers_each(OFFERS).await;
     if !rx_copy {
         return Err(Error::NoCopy(number));
     }

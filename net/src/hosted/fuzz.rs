@@ -4,4 +4,4 @@ mod dhcp;
 mod frames;
 
 pub use dhcp::dhcp;
-pub use frames::frames;
+pub use frames::{frames, mend};

@@ -4,6 +4,7 @@
 mod steps;
 
 use super::Config;
+use crate::connect;
 use crate::proto::{
     self, RSP_NULL, RSP_OKAY, RxResponse, TX_EXTRA_INFO, TxData, TxRequest, TxResponse,
 };
@@ -13,16 +14,11 @@ use xenlet_kernel::hosted::{BackendPort, Ends, MappedPage, map_grant};
 use xenlet_kernel::ring::BackRing;
 
 /// What it lies about.
-const OFFERS: [&str; 8] = [
-    "feature-rx-copy",
-    "feature-sg",
-    "feature-no-csum-offload",
-    "feature-gso-tcpv4",
-    "feature-gso-tcpv6",
-    "feature-split-event-channels",
-    "multi-queue-max-queues",
-    "hotplug-status",
-];
+const OFFERS: [&str; 8] = {
+    let [copy, sg, checksum, tcpv4, tcpv6, split] = connect::OFFERS;
+    let (queues, hotplug) = ("multi-queue-max-queues", "hotplug-status");
+    [copy, sg, checksum, tcpv4, tcpv6, split, queues, hotplug]
+};
 
 /// Gives this thread's domain an interface whose netback does what `script` says.
 pub fn attach(config: Config, script: Vec<u8>) -> Hostile {

@@ -306,7 +306,7 @@ fn bytes(script: &mut Script) -> Vec<u8> {
 }
 
 /// Makes the checksums of a frame right, as far as it is one.
-fn mend(frame: &mut [u8]) {
+pub fn mend(frame: &mut [u8]) {
     let Some(packet) = frame.get_mut(IP..) else {
         return;
     };
