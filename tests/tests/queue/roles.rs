@@ -81,16 +81,15 @@ fn each_role_has_its_own_requests() {
 #[test]
 fn who_guesses_waits() {
     on_new_disk(8 * MIB, async |client| {
-        for (lines, waits) in [("", false), ("Authorization: Bearer x\r\n", true)] {
+        let mut took = Vec::new();
+        // The first one is for ARP.
+        for lines in ["", "", "Authorization: Bearer x\r\n"] {
             let began = time::now();
             let answer = client.ask("GET", "/uploads", lines, b"").await;
             assert_eq!(answer.status, 401);
-            assert_eq!(
-                began.elapsed() >= Duration::from_secs(1),
-                waits,
-                "{lines:?}"
-            );
+            took.push(began.elapsed());
         }
+        assert!(took[2] >= took[1] + Duration::from_secs(1), "{took:?}");
     });
 }
 
