@@ -52,7 +52,9 @@ pub(crate) struct Arguments {
 /// # Errors
 /// If there is no such target, the programs don't build, or a fuzzer found something.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let phase = Phase::start("building the targets");
     let list = sh::output(&mut by_hand(&["--list"]))?;
+    phase.done();
     if arguments.list {
         print!("{list}");
         return Ok(());

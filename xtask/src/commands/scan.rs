@@ -1,10 +1,11 @@
 //! `cargo xtask scan`: what scanners that are not ours find in an HTTPS server, be it a guest on a rig or on another host.
 
 use std::fs;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use serde_json::Value;
 
@@ -59,6 +60,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         bail!("{}: name a port too: NAME:443", arguments.server);
     }
     host::need(&[host::PYTHON, host::TESTSSL], arguments.yes)?;
+    if let Some(ca) = &arguments.ca {
+        ensure!(ca.is_file(), "--ca: there is no {}", ca.display());
+    }
+    TcpStream::connect(&arguments.server)
+        .with_context(|| format!("nobody answers at {}", arguments.server))?;
     let folder = project::target_dir().join("scan");
     fs::create_dir_all(&folder)?;
     if let Some(checkout) = &arguments.tlsfuzzer {

@@ -139,8 +139,13 @@ pub(crate) fn run(on: On, options: Options, filter: &[String], soak: bool) -> Re
         .collect();
     if tests.is_empty() {
         bail!(
-            "no test on Xen has `{}` in its name; --list lists them",
-            filter.join("` or `")
+            "no test on Xen has `{}` in its name; {}",
+            filter.join("` or `"),
+            if soak {
+                "--help names those of the soak"
+            } else {
+                "--list lists them"
+            }
         );
     }
     let phase = Phase::start("building httpd and the queue for Xen");
