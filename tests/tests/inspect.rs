@@ -16,7 +16,6 @@ use xenlet_kernel::shutdown::Reason;
 use xenlet_kernel::time::{Duration, sleep};
 use xenlet_net::UdpSocket;
 use xenlet_net::hosted::{Peer, PeerStream};
-use xenlet_netfront::hosted as netfront;
 use xenlet_tests::exposition::Exposition;
 use xenlet_tests::pcapng::Capture;
 use xenlet_tests::{get, get_at, run};
@@ -94,13 +93,7 @@ fn each_of_two_interfaces_and_their_datagrams() {
     hosted::test(async || {
         let peer = Peer::attach_default();
         let (own, guest) = (Ipv4Addr::new(10, 0, 3, 2), Ipv4Addr::new(10, 0, 3, 15));
-        let second = Peer::with_network(1, own, guest);
-        let config = netfront::Config {
-            number: 1,
-            mac: [0, 0x16, 0x3e, 0, 0, 2],
-            ..netfront::Config::default()
-        };
-        netfront::attach(config, second.wire());
+        let second = Peer::attach_second(own, guest);
         let _sockets = [
             UdpSocket::bind(53).await.unwrap(),
             UdpSocket::bind(54).await.unwrap(),

@@ -130,14 +130,14 @@ impl Queue {
         }
     }
 
-    /// Whether nothing waits.
     /// How many parts wait.
     pub(crate) fn len(&self) -> usize {
         self.incoming.len() + self.batch.len()
     }
 
+    /// Whether nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
-        self.incoming.is_empty() && self.batch.is_empty()
+        self.len() == 0
     }
 
     /// Drops all that waits.

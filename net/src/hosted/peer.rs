@@ -72,6 +72,18 @@ impl Peer {
         peer
     }
 
+    /// A peer with these addresses on the wire of the guest's second vif.
+    pub fn attach_second(own: Ipv4Addr, guest: Ipv4Addr) -> Self {
+        let peer = Self::with_network(1, own, guest);
+        let config = netfront::Config {
+            number: 1,
+            mac: [0, 0x16, 0x3e, 0, 0, 2],
+            ..netfront::Config::default()
+        };
+        netfront::attach(config, peer.wire());
+        peer
+    }
+
     /// The wire's other end, for [`netfront::attach`].
     pub fn wire(&self) -> PeerWire {
         PeerWire(Rc::clone(&self.machine))

@@ -295,13 +295,7 @@ fn two_interfaces() {
     let ended = domain("ip1=192.168.7.9/24", async || {
         let first = Peer::attach_default();
         let (own, guest) = (Ipv4Addr::new(192, 168, 7, 1), Ipv4Addr::new(192, 168, 7, 9));
-        let second = Peer::with_network(1, own, guest);
-        let config = netfront::Config {
-            number: 1,
-            mac: [0, 0x16, 0x3e, 0, 0, 2],
-            ..netfront::Config::default()
-        };
-        netfront::attach(config, second.wire());
+        let second = Peer::attach_second(own, guest);
         let listener = TcpListener::bind(80).await.unwrap();
         sleep(Duration::from_secs(1)).await;
         let addresses: Vec<_> = xenlet_net::interfaces()

@@ -319,9 +319,7 @@ proptest! {
         let ended = domain("", async move || {
             hostile::attach(netfront::Config::default(), script);
             let (own, guest) = (Ipv4Addr::new(192, 168, 7, 1), Ipv4Addr::new(192, 168, 7, 9));
-            let peer = Peer::with_network(1, own, guest);
-            let config = netfront::Config { number: 1, mac: [0, 0x16, 0x3e, 0, 0, 2], ..netfront::Config::default() };
-            netfront::attach(config, peer.wire());
+            let peer = Peer::attach_second(own, guest);
             serve_echo().await;
             check_echo(peer.connect(7).await.unwrap(), pattern(20_000)).await;
             sleep(Duration::from_secs(60)).await;

@@ -191,18 +191,23 @@ fn sessions_are_resumed_by_tickets_until_the_keys_are_gone() {
     });
 }
 
+/// With so many handshakes at once.
+fn with_places(handshakes: usize) -> Options {
+    let limits = Limits {
+        handshakes,
+        ..Limits::default()
+    };
+    Options {
+        limits,
+        ..Options::default()
+    }
+}
+
 #[test]
 fn five_hundred_at_once_of_which_no_more_than_allowed_cost_memory() {
     test(async || {
         let ca = Ca::new();
-        let limits = Limits {
-            handshakes: 20,
-            ..Limits::default()
-        };
-        let acceptor = ca.acceptor(&Options {
-            limits,
-            ..Options::default()
-        });
+        let acceptor = ca.acceptor(&with_places(20));
         let connector = Rc::new(ca.connector());
         let clients: Vec<_> = (0..500)
             .map(|_| {
@@ -223,14 +228,7 @@ fn five_hundred_at_once_of_which_no_more_than_allowed_cost_memory() {
 fn a_stalled_handshake_ends_in_time_and_gives_its_place_up() {
     test(async || {
         let ca = Ca::new();
-        let limits = Limits {
-            handshakes: 2,
-            ..Limits::default()
-        };
-        let acceptor = ca.acceptor(&Options {
-            limits,
-            ..Options::default()
-        });
+        let acceptor = ca.acceptor(&with_places(2));
         let start = now();
         let stalled: Vec<_> = (0..2)
             .map(|_| {
@@ -266,14 +264,7 @@ fn a_stalled_handshake_ends_in_time_and_gives_its_place_up() {
 fn who_says_nothing_takes_no_place() {
     test(async || {
         let ca = Ca::new();
-        let limits = Limits {
-            handshakes: 1,
-            ..Limits::default()
-        };
-        let acceptor = ca.acceptor(&Options {
-            limits,
-            ..Options::default()
-        });
+        let acceptor = ca.acceptor(&with_places(1));
         let (near, _silent) = pipe(4096);
         let silent = spawn({
             let acceptor = Rc::clone(&acceptor);

@@ -185,10 +185,8 @@ fn fuzz(arguments: &Arguments, folder: &Path, checkout: &Path) -> Result<()> {
             .current_dir(checkout)
             .env("PYTHONPATH", ".")
             .arg(format!("scripts/{script}.py"))
-            .args(["-h", name, "-p", port]);
-        if script.ends_with("keyupdate") {
-            command.args(EXCEPT.iter().flat_map(|name| ["-e", name]));
-        }
+            .args(["-h", name, "-p", port])
+            .args(EXCEPT.iter().flat_map(|name| ["-e", name]));
         let done = command.output()?;
         let said = [done.stdout, done.stderr].concat();
         fs::write(folder.join(format!("{script}.log")), &said)?;
